@@ -100,6 +100,8 @@ type Secret struct {
 	// Body is the whole request as JSON, to be run again exactly.
 	Body   []byte `json:"body"`
 	Reason string `json:"reason,omitempty"`
+	// Salt went into Request.Binding.
+	Salt string `json:"salt"`
 }
 
 // Vote is an approver's decision.
