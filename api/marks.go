@@ -1,0 +1,125 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/runenames"
+)
+
+// spaceRun is how many blanks in a row are still shown as blanks. More could
+// push a part of a statement out of sight.
+const spaceRun = 32
+
+// lineRun is how many line ends in a row are still shown.
+const lineRun = 3
+
+// span is a piece of text as a page shows it.
+type span struct {
+	Text string
+	// Mark is what is peculiar about it, "" for plain text.
+	Mark string
+	// Replaced is true if Text stands for characters that cannot be seen.
+	Replaced bool
+}
+
+// marked splits text so that what could deceive the eye of an approver is
+// visible: characters that are invisible or change the reading direction are
+// replaced by their code point, characters that can be taken for ASCII ones are
+// marked, and long runs of blanks are counted. Everything else stays as it is.
+func marked(text string) []span {
+	var (
+		spans []span
+		plain strings.Builder
+	)
+	flush := func() {
+		if plain.Len() > 0 {
+			spans = append(spans, span{Text: plain.String()})
+			plain.Reset()
+		}
+	}
+	runes := []rune(text)
+	for i := 0; i < len(runes); {
+		r := runes[i]
+		if n := blanks(runes[i:]); n > 0 {
+			flush()
+			spans = append(spans, span{fmt.Sprintf("%d blank characters", n), "blanks", true})
+			i += n
+			continue
+		}
+		i++
+		switch {
+		case hidden(r):
+			flush()
+			spans = append(spans, span{fmt.Sprintf("U+%04X", r), strings.ToLower(runenames.Name(r)), true})
+		case deceptive(r):
+			flush()
+			spans = append(spans, span{string(r), fmt.Sprintf("U+%04X %s", r, strings.ToLower(runenames.Name(r))), false})
+		default:
+			plain.WriteRune(r)
+		}
+	}
+	flush()
+	return spans
+}
+
+// blanks returns the length of the run of blanks and line ends that begins
+// here if it is too long to be shown as it is.
+func blanks(runes []rune) int {
+	n, lines := 0, 0
+	for n < len(runes) && (runes[n] == ' ' || runes[n] == '\t' || runes[n] == '\n' || runes[n] == '\r') {
+		if runes[n] == '\n' {
+			lines++
+		}
+		n++
+	}
+	if n > spaceRun || lines > lineRun {
+		return n
+	}
+	return 0
+}
+
+// hidden reports whether a character cannot be seen, or moves others:
+// controls, bidirectional marks, zero-width characters, unusual blanks,
+// variation selectors, private and unassigned code points.
+func hidden(r rune) bool {
+	switch {
+	case r == '\n', r == '\t', r == ' ':
+		return false
+	case r < 0x7f:
+		return r < ' '
+	case unicode.In(r, unicode.Other, unicode.Space, unicode.Other_Default_Ignorable_Code_Point,
+		unicode.Variation_Selector, unicode.Noncharacter_Code_Point):
+		return true
+	case r == 0x2800: // the blank braille pattern
+		return true
+	}
+	return !unicode.IsPrint(r)
+}
+
+// deceptive reports whether a visible character can be taken for an ASCII one:
+// every non-ASCII character but ideographs, syllables, and Latin letters with
+// plain accents.
+func deceptive(r rune) bool {
+	if r <= 0x7f || unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana) && unicode.Is(unicode.Lo, r) {
+		return false
+	}
+	canonical := []rune(norm.NFD.String(string(r)))
+	if len(canonical) > 1 && canonical[0] <= 0x7f && unicode.IsLetter(canonical[0]) {
+		return false // a letter and its accents
+	}
+	return !strings.ContainsRune("ßæœøÆŒØ", r)
+}
+
+// marks counts the peculiar pieces.
+func marks(spans []span) int {
+	n := 0
+	for _, s := range spans {
+		if s.Mark != "" {
+			n++
+		}
+	}
+	return n
+}
