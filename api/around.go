@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -33,6 +32,9 @@ func (s *Server) around(c *fiber.Ctx) error {
 			return err
 		}
 	}
+	if c.Response().StatusCode() == http.StatusUnauthorized && len(c.Response().Header.Peek(fiber.HeaderWWWAuthenticate)) == 0 {
+		c.Set(fiber.HeaderWWWAuthenticate, s.challenge("", "")) // RFC 9110, section 15.5.2
+	}
 	drain(c)
 	s.finished(c, id, time.Since(start))
 	return nil
@@ -41,8 +43,7 @@ func (s *Server) around(c *fiber.Ctx) error {
 // admitted runs the request if there is a place for it. Probes and metrics need
 // none: they must answer when the gateway is full.
 func (s *Server) admitted(c *fiber.Ctx) error {
-	switch c.Path() {
-	case "/healthz", "/readyz", "/metrics":
+	if isProbe(c.Path()) {
 		return s.recovered(c)
 	}
 	if s.stopping.Load() {
@@ -58,6 +59,9 @@ func (s *Server) admitted(c *fiber.Ctx) error {
 			Detail: "Too many requests are in work."}
 	}
 }
+
+// isProbe reports whether a path is what orchestrators ask for every few seconds.
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" || path == "/metrics" }
 
 // recovered turns a panic into an internal problem. The value of a panic may
 // hold data, so only its type and the stack, which holds none, are logged.
@@ -117,11 +121,15 @@ func drain(c *fiber.Ctx) {
 	if !req.IsBodyStream() {
 		return
 	}
+	defer func() { _ = req.CloseBodyStream() }() // it has nothing to close
+	if req.Header.ContentLength() > drainLimit {
+		c.Context().SetConnectionClose()
+		return
+	}
 	n, err := io.Copy(io.Discard, io.LimitReader(req.BodyStream(), drainLimit))
 	if err != nil || n == drainLimit {
 		c.Context().SetConnectionClose()
 	}
-	_ = req.CloseBodyStream() // it has nothing to close
 }
 
 // finished counts the request and writes its line in the log: the route as
@@ -134,7 +142,7 @@ func (s *Server) finished(c *fiber.Ctx, id string, took time.Duration) {
 	status := c.Response().StatusCode()
 	s.metrics.request(c.Method(), route, status, took)
 	level := s.cfg.Logger.Info
-	if !strings.HasPrefix(route, "/v1/") && status < http.StatusInternalServerError {
+	if status < http.StatusBadRequest && isProbe(c.Path()) {
 		level = s.cfg.Logger.Debug
 	}
 	level("request", "method", c.Method(), "route", route, "status", status, "took", took, "request_id", id)

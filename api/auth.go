@@ -125,8 +125,8 @@ func headerValues(c *fiber.Ctx, name string) []string {
 }
 
 // reject records a refusal of a known caller and returns the problem to answer.
-func (s *Server) reject(k *call, p *gateway.Problem, connection string) error {
-	return s.cfg.Gateway.Reject(k.ctx, k.principal, p, k.meta, connection)
+func (s *Server) reject(k *call, p *gateway.Problem) error {
+	return s.cfg.Gateway.Reject(k.ctx, k.principal, p, k.meta, "")
 }
 
 // jsonBody reads a JSON body within its bound, or says why not.

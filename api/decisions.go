@@ -119,7 +119,7 @@ func (s *Server) listApprovals(c *fiber.Ctx, k *call) error {
 
 // showApproval is GET /v1/approvals/{id}.
 func (s *Server) showApproval(c *fiber.Ctx, k *call) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, k)
 	if err != nil {
 		return err
 	}
@@ -137,17 +137,17 @@ func (s *Server) showApproval(c *fiber.Ctx, k *call) error {
 
 // decide is POST /v1/approvals/{id}/decision.
 func (s *Server) decide(c *fiber.Ctx, k *call) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, k)
 	if err != nil {
 		return err
 	}
 	body, problem := s.jsonBody(c)
 	if problem != nil {
-		return s.reject(k, problem, "")
+		return s.reject(k, problem)
 	}
 	approve, comment, err := decodeDecision(body)
 	if err != nil {
-		return s.reject(k, badRequest(err), "")
+		return s.reject(k, badRequest(err))
 	}
 	st, err := s.cfg.Gateway.Decide(k.ctx, k.principal, id, approve, comment, k.meta)
 	if err != nil {

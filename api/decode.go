@@ -116,18 +116,18 @@ func decodeField(r *gateway.Request, name string, v *node) (err error) {
 		n, err = integer(name, v, 1)
 		r.Timeout = time.Duration(min(n, maxTimeoutMS)) * time.Millisecond
 		if n > maxTimeoutMS {
-			err = fmt.Errorf("timeout_ms is more than a day")
+			err = errors.New("the field timeout_ms is more than a day")
 		}
 	case "purpose_of_use":
 		if r.PurposeOfUse, err = text(name, v, maxTypeName); err == nil && purposes[r.PurposeOfUse] == "" {
-			err = &malformed{"purpose_of_use is not an HL7 v3 PurposeOfUse code",
+			err = &malformed{"the field purpose_of_use is not an HL7 v3 PurposeOfUse code",
 				"Codes are upper case, such as TREAT, HPAYMT, HOPERAT, HRESCH, PUBHLTH or PATRQT."}
 		}
 	case "reason":
 		r.Reason, err = text(name, v, maxReason)
 	case "session_id":
 		if r.SessionID, err = text(name, v, maxSession); err == nil && !sessionPattern.MatchString(r.SessionID) {
-			err = errors.New("session_id may hold letters, digits and . _ : @ / + = - only")
+			err = errors.New("the field session_id may hold letters, digits and . _ : @ / + = - only")
 		}
 	case "dry_run":
 		if v.kind != kindBool {
@@ -153,7 +153,7 @@ func fieldName(name string) string {
 }
 
 func wrongKind(name string, want kind, v *node) error {
-	return fmt.Errorf("%s must be %s, not %s", name, want, v.kind)
+	return fmt.Errorf("the field %s must be %s, not %s", name, want, v.kind)
 }
 
 // text reads a non-empty string of at most most characters; negative is no bound.
@@ -162,9 +162,9 @@ func text(name string, v *node, most int) (string, error) {
 	case v.kind != kindString:
 		return "", wrongKind(name, kindString, v)
 	case v.text == "":
-		return "", fmt.Errorf("%s is empty", name)
+		return "", fmt.Errorf("the field %s is empty", name)
 	case most >= 0 && utf8.RuneCountInString(v.text) > most:
-		return "", fmt.Errorf("%s is longer than %d characters", name, most)
+		return "", fmt.Errorf("the field %s is longer than %d characters", name, most)
 	}
 	return v.text, nil
 }
@@ -174,21 +174,21 @@ func integer(name string, v *node, least int64) (int64, error) {
 		return 0, wrongKind(name, kindNumber, v)
 	}
 	if !integerPattern.MatchString(v.text) {
-		return 0, fmt.Errorf("%s must be a whole number, written without point or exponent", name)
+		return 0, fmt.Errorf("the field %s must be a whole number, written without point or exponent", name)
 	}
 	n, err := strconv.ParseInt(v.text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s is out of range", name)
+		return 0, fmt.Errorf("the field %s is out of range", name)
 	}
 	if n < least {
-		return 0, fmt.Errorf("%s must be at least %d", name, least)
+		return 0, fmt.Errorf("the field %s must be at least %d", name, least)
 	}
 	return n, nil
 }
 
 func decodeParameters(r *gateway.Request, v *node) error {
 	if len(v.items)+len(v.members) > maxParameters {
-		return fmt.Errorf("parameters holds more than %d", maxParameters)
+		return fmt.Errorf("the field parameters holds more than %d", maxParameters)
 	}
 	switch v.kind {
 	case kindArray:
@@ -214,7 +214,7 @@ func decodeParameters(r *gateway.Request, v *node) error {
 			r.Named[name] = p
 		}
 	default:
-		return &malformed{"parameters must be a list, or an object for :name markers, not " + v.kind.String(), ""}
+		return &malformed{"the field parameters must be a list, or an object for :name markers, not " + v.kind.String(), ""}
 	}
 	return nil
 }
@@ -246,7 +246,7 @@ func decodeParameter(v *node) (connectors.Param, error) {
 			return p, err
 		}
 		if !typePattern.MatchString(name) {
-			return p, errors.New("type is no SQL type name")
+			return p, errors.New("the field type is no SQL type name")
 		}
 		p.Type = name
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/subtle"
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
 	"time"
@@ -95,9 +96,9 @@ func (s *Server) logout(c *fiber.Ctx) error {
 	return s.messagePage(c, http.StatusOK, message{Title: "Signed out", Text: "You are signed out of Chaperone in this browser."})
 }
 
-// readForm reads a form's fields; the last of a repeated one does not count.
+// readForm reads a form's fields. Of a repeated one the first counts.
 func readForm(c *fiber.Ctx) (url.Values, *gateway.Problem) {
-	if c.Get(fiber.HeaderContentType) != fiber.MIMEApplicationForm {
+	if media, _, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType)); err != nil || media != fiber.MIMEApplicationForm {
 		return nil, &gateway.Problem{Code: codeMediaType, Detail: "A form is expected."}
 	}
 	body, problem := readBody(c, formLimit)

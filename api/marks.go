@@ -43,9 +43,12 @@ func marked(text string) []span {
 	runes := []rune(text)
 	for i := 0; i < len(runes); {
 		r := runes[i]
-		if n := blanks(runes[i:]); n > 0 {
+		if n, lines := blanks(runes[i:]); n > 0 {
 			flush()
 			spans = append(spans, span{fmt.Sprintf("%d blank characters", n), "blanks", true})
+			if lines > 0 {
+				plain.WriteByte('\n') // a line end can end a comment, so one is kept
+			}
 			i += n
 			continue
 		}
@@ -54,6 +57,9 @@ func marked(text string) []span {
 		case hidden(r):
 			flush()
 			spans = append(spans, span{fmt.Sprintf("U+%04X", r), strings.ToLower(runenames.Name(r)), true})
+			if r == '\r' && (i == len(runes) || runes[i] != '\n') {
+				plain.WriteByte('\n') // it ends a comment in PostgreSQL
+			}
 		case deceptive(r):
 			flush()
 			spans = append(spans, span{string(r), fmt.Sprintf("U+%04X %s", r, strings.ToLower(runenames.Name(r))), false})
@@ -65,20 +71,19 @@ func marked(text string) []span {
 	return spans
 }
 
-// blanks returns the length of the run of blanks and line ends that begins
-// here if it is too long to be shown as it is.
-func blanks(runes []rune) int {
-	n, lines := 0, 0
+// blanks returns the length of the run of blanks that begins here and the line
+// ends in it, if it is too long to be shown as it is.
+func blanks(runes []rune) (n, lines int) {
 	for n < len(runes) && (runes[n] == ' ' || runes[n] == '\t' || runes[n] == '\n' || runes[n] == '\r') {
-		if runes[n] == '\n' {
+		if runes[n] != ' ' && runes[n] != '\t' {
 			lines++
 		}
 		n++
 	}
 	if n > spaceRun || lines > lineRun {
-		return n
+		return n, lines
 	}
-	return 0
+	return 0, 0
 }
 
 // hidden reports whether a character cannot be seen, or moves others:
@@ -111,6 +116,20 @@ func deceptive(r rune) bool {
 		return false // a letter and its accents
 	}
 	return !strings.ContainsRune("ßæœøÆŒØ", r)
+}
+
+// legible is marked for names and sentences: what cannot be seen is replaced by
+// its code point, in brackets.
+func legible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if hidden(r) || r == '\n' || r == '\t' {
+			fmt.Fprintf(&b, "[U+%04X]", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // marks counts the peculiar pieces.

@@ -111,7 +111,7 @@ func (s *Server) approvalsPage(c *fiber.Ctx, v *visit) error {
 
 // approvalPage is GET /approvals/{id}. It changes nothing: link previews fetch it.
 func (s *Server) approvalPage(c *fiber.Ctx, v *visit) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, &v.call)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *Server) showRequest(c *fiber.Ctx, v *visit, id string, status int, comm
 // decisionForm is POST /approvals/{id}/decision. It answers with a redirect to
 // the page, so that reloading does not send the form again.
 func (s *Server) decisionForm(c *fiber.Ctx, v *visit) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, &v.call)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (s *Server) decisionForm(c *fiber.Ctx, v *visit) error {
 		problem = s.checkForm(c, v.cookie, form.Get("token"))
 	}
 	if problem != nil {
-		return s.reject(&v.call, problem, "")
+		return s.reject(&v.call, problem)
 	}
 	decision, comment := form.Get("decision"), strings.ReplaceAll(form.Get("comment"), "\r\n", "\n")
 	err = checkComment(comment)
@@ -185,11 +185,11 @@ func (s *Server) frame(title string, v *visit) frame {
 func displayName(p *identity.Principal) string {
 	switch {
 	case p.Name != "":
-		return p.Name
+		return legible(p.Name)
 	case p.Email != "":
-		return p.Email
+		return legible(p.Email)
 	}
-	return p.Subject
+	return legible(p.Subject)
 }
 
 // message is a page of a few words.

@@ -19,15 +19,15 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 func (s *Server) query(c *fiber.Ctx, k *call) error {
 	key, err := idempotencyKey(headerValues(c, "Idempotency-Key"))
 	if err != nil {
-		return s.reject(k, badRequest(err), "")
+		return s.reject(k, badRequest(err))
 	}
 	body, problem := s.jsonBody(c)
 	if problem != nil {
-		return s.reject(k, problem, "")
+		return s.reject(k, problem)
 	}
 	r, err := DecodeQuery(body)
 	if err != nil {
-		return s.reject(k, problemOf(err), "")
+		return s.reject(k, problemOf(err))
 	}
 	r.IdempotencyKey = key
 	r.Meta = k.meta
@@ -45,7 +45,7 @@ func (s *Server) query(c *fiber.Ctx, k *call) error {
 
 // state is GET /v1/queries/{id}.
 func (s *Server) state(c *fiber.Ctx, k *call) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, k)
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,13 @@ func (s *Server) state(c *fiber.Ctx, k *call) error {
 
 // result is POST /v1/queries/{id}/result, the claim.
 func (s *Server) result(c *fiber.Ctx, k *call) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, k)
 	if err != nil {
 		return err
 	}
 	key, err := idempotencyKey(headerValues(c, "Idempotency-Key"))
 	if err != nil {
-		return s.reject(k, badRequest(err), "")
+		return s.reject(k, badRequest(err))
 	}
 	a, err := s.cfg.Gateway.Result(k.ctx, k.principal, id, key, k.meta)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Server) result(c *fiber.Ctx, k *call) error {
 // cancel is POST /v1/queries/{id}/cancel. Of a statement that runs it is a
 // request: the answer to the query itself tells how it ended.
 func (s *Server) cancel(c *fiber.Ctx, k *call) error {
-	id, err := queryID(c)
+	id, err := s.queryID(c, k)
 	if err != nil {
 		return err
 	}
@@ -95,16 +95,13 @@ func (s *Server) cancel(c *fiber.Ctx, k *call) error {
 }
 
 // queryID reads the id in the path. One that cannot be is not asked for.
-func queryID(c *fiber.Ctx) (string, error) {
+func (s *Server) queryID(c *fiber.Ctx, k *call) (string, error) {
 	id := c.Params("id")
 	if !idPattern.MatchString(id) {
-		return "", noSuchQuery()
+		return "", s.reject(k, &gateway.Problem{Code: gateway.CodeNotFound,
+			Detail: "There is no such query, or it is not yours to see."})
 	}
 	return id, nil
-}
-
-func noSuchQuery() *gateway.Problem {
-	return &gateway.Problem{Code: gateway.CodeNotFound, Detail: "There is no such query, or it is not yours to see."}
 }
 
 // connections is GET /v1/connections.

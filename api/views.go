@@ -29,6 +29,7 @@ type requestPage struct {
 	frame
 	ID         string
 	State      string // a sentence
+	Open       bool   // it waits for a decision
 	Tone       string // waiting, good, bad, over
 	Connection string
 
@@ -120,7 +121,7 @@ func listView(f frame, open []approvals.Status, now time.Time) listPage {
 	for i := range open {
 		r := &open[i].Request
 		page.Items = append(page.Items, listItem{
-			ID: r.ID, Who: who(r), Connection: r.Connection, Summary: r.Summary, Reasons: r.Reasons,
+			ID: r.ID, Who: who(r), Connection: r.Connection, Summary: legible(r.Summary), Reasons: r.Reasons,
 			Asked: momentOf(r.Created, now), Expires: momentOf(r.Expires, now),
 		})
 	}
@@ -130,21 +131,22 @@ func listView(f frame, open []approvals.Status, now time.Time) listPage {
 func who(r *approvals.Request) string {
 	switch {
 	case r.RequesterName != "":
-		return r.RequesterName
+		return legible(r.RequesterName)
 	case r.ClientID != "":
-		return r.ClientID
+		return legible(r.ClientID)
 	}
-	return r.Requester
+	return legible(r.Requester)
 }
 
 func requestView(f frame, v *gateway.ApprovalView, now time.Time) requestPage {
 	r := &v.Status.Request
 	page := requestPage{
 		frame: f, ID: r.ID, Connection: r.Connection,
-		Who: who(r), Key: r.Requester, Client: r.ClientID, OnBehalfOf: r.OnBehalfOf, Crew: r.SessionID,
-		Reason: marked(v.Reason), Summary: r.Summary, Reasons: r.Reasons, Estimate: estimateWords(r.EstimateRows),
+		Who: who(r), Key: legible(r.Requester), Client: legible(r.ClientID),
+		OnBehalfOf: legible(r.OnBehalfOf), Crew: r.SessionID,
+		Reason: marked(v.Reason), Summary: legible(r.Summary), Reasons: r.Reasons, Estimate: estimateWords(r.EstimateRows),
 		Statement: marked(v.Statement), Parameters: parameterViews(v.Parameters), Columns: columnViews(r),
-		Relations: strings.Join(r.Relations, ", "), Asked: momentOf(r.Created, now), Expires: momentOf(r.Expires, now),
+		Relations: legible(strings.Join(r.Relations, ", ")), Asked: momentOf(r.Created, now), Expires: momentOf(r.Expires, now),
 		Needed: max(r.Approvals, 1), Binding: r.Binding, MayDecide: v.MayDecide, WhyNot: v.WhyNot,
 	}
 	page.Marks = marks(page.Statement)
@@ -160,6 +162,7 @@ func requestView(f frame, v *gateway.ApprovalView, now time.Time) requestPage {
 		}
 	}
 	page.State, page.Tone = stateWords(v.Status.State)
+	page.Open = v.Status.State == approvals.Pending
 	if page.Needed > 1 {
 		page.QuorumWords = fmt.Sprintf("%d of %d approvals given", page.Given, page.Needed)
 	}
@@ -195,7 +198,7 @@ func parameterViews(raw []byte) []parameterView {
 		add("$"+strconv.Itoa(i+1), &doc.items[i])
 	}
 	for i := range doc.members {
-		add(":"+doc.members[i].name, &doc.members[i].value)
+		add(legible(":"+doc.members[i].name), &doc.members[i].value)
 	}
 	return views
 }
@@ -211,7 +214,7 @@ func columnViews(r *approvals.Request) []columnView {
 	var views []columnView
 	seen := make(map[columnView]bool)
 	for _, c := range r.Columns {
-		v := columnView{Name: c.Name, Class: c.Class, Use: useWords[connectors.UseKind(c.Use)]}
+		v := columnView{Name: legible(c.Name), Class: c.Class, Use: useWords[connectors.UseKind(c.Use)]}
 		if v.Use == "" {
 			v.Use = c.Use
 		}
@@ -225,11 +228,11 @@ func columnViews(r *approvals.Request) []columnView {
 		case connectors.SeenLookup:
 			v.Seen, v.Raw = "the real value, only compared", true
 		case connectors.SeenOpened:
-			v.Seen, v.Raw = "the real value, only compared, if you approve", true
+			v.Seen, v.Raw = "the real value, only compared: approval opens it", true
 		case connectors.SeenDestroyed:
 			v.Seen = "the mask, so the answer may mislead"
 			if len(r.Open) > 0 { // the gateway opens these uses with the approval
-				v.Seen, v.Raw = "the real value, only compared, if you approve", true
+				v.Seen, v.Raw = "the real value, only compared: approval opens it", true
 			}
 		default:
 			v.Seen, v.Raw = c.Seen, true // unknown: treat it as the worst
@@ -278,7 +281,7 @@ func history(st *approvals.Status, now time.Time) []event {
 		if v.Approve {
 			did = "approved"
 		}
-		events = append(events, event{momentOf(v.At, now), name + " " + did, marked(v.Comment)})
+		events = append(events, event{momentOf(v.At, now), legible(name) + " " + did, marked(v.Comment)})
 	}
 	if st.Claim != nil {
 		events = append(events, event{At: momentOf(st.Claim.At, now), Text: "The requester claimed it, and it started"})

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,8 @@ type Config struct {
 	ApprovalTTL time.Duration
 	// Decode reads a request body again that an approval kept.
 	Decode func(body []byte) (*Request, error)
+	// Probes are what Ready asks, by the name of the part.
+	Probes map[string]func(context.Context) error
 	// Clock is time.Now in production.
 	Clock  func() time.Time
 	Logger *slog.Logger
@@ -196,4 +199,32 @@ func (g *Gateway) Connections(_ context.Context, p *identity.Principal) ([]Conne
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list, nil
+}
+
+// Ready asks every probe, at most two seconds each, and is nil if all answer.
+// Its text names the parts that do not, and nothing else.
+func (g *Gateway) Ready(ctx context.Context) error {
+	var (
+		all  sync.WaitGroup
+		mu   sync.Mutex
+		down []string
+	)
+	for name, probe := range g.cfg.Probes {
+		all.Go(func() {
+			ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+			defer stop()
+			if err := probe(ctx); err != nil {
+				g.cfg.Logger.WarnContext(ctx, "not ready", "part", name, "error", err)
+				mu.Lock()
+				down = append(down, name)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	if len(down) == 0 {
+		return nil
+	}
+	sort.Strings(down)
+	return errors.New("not ready: " + strings.Join(down, ", "))
 }

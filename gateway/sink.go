@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -133,4 +134,22 @@ func (s *sink) result(o connectors.Outcome, notes []string) *Result {
 		r.AffectedRows = &o.Affected
 	}
 	return r
+}
+
+// detect replaces what the detectors find. Inside a JSON value the replacement
+// must leave valid JSON; where it cannot, the whole value is replaced.
+func (s *sink) detect(column string, cell connectors.Cell) connectors.Cell {
+	clean := s.detectors.Redact(column, cell.Text, s.detected)
+	if len(clean) == len(cell.Text) && (len(clean) == 0 || &clean[0] == &cell.Text[0]) {
+		return cell
+	}
+	switch cell.Kind {
+	case connectors.CellJSON:
+		if json.Valid(clean) {
+			return connectors.Cell{Kind: connectors.CellJSON, Text: clean}
+		}
+		return connectors.Cell{Kind: connectors.CellString, Text: []byte(masking.RedactText)}
+	default:
+		return connectors.Cell{Kind: connectors.CellString, Text: clean}
+	}
 }

@@ -66,7 +66,7 @@ func check(doc *openapi3.T, method, path string, status int, header http.Header,
 	if err != nil {
 		return err
 	}
-	template, item, params := match(doc, u.Path)
+	template, item, params := match(doc, u.EscapedPath())
 	if item == nil {
 		return fmt.Errorf("no such path")
 	}

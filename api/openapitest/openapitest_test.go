@@ -1,6 +1,8 @@
 package openapitest
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"testing"
 )
@@ -8,6 +10,34 @@ import (
 func TestDocument(t *testing.T) {
 	if _, err := Document(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What an approver sees is composed of two schemas; the seal of a request must
+// not slip in between them.
+func TestComposedSchemasAreClosed(t *testing.T) {
+	doc, err := Document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	media := doc.Paths.Value("/v1/approvals/{id}").Get.Responses.Status(http.StatusOK).Value.Content["application/json"]
+	example, ok := media.Examples["open"].Value.Value.(map[string]any)
+	if !ok {
+		t.Fatal("no example")
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	for _, sealed := range []bool{false, true} {
+		if sealed {
+			example = maps.Clone(example)
+			example["sealed"] = "x"
+		}
+		body, err := json.Marshal(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(doc, "GET", "/v1/approvals/q_1", http.StatusOK, header, body); (err != nil) != sealed {
+			t.Errorf("sealed %v: %v", sealed, err)
+		}
 	}
 }
 

@@ -1,0 +1,309 @@
+// Package config reads the gateway's one YAML file, strictly: an unknown key, a
+// bad value or a missing secret stops the start with file, line and the fix.
+//
+// Secrets are never in the file, only references to a file or an environment
+// variable.
+package config
+
+import "time"
+
+// Config is the whole file.
+type Config struct {
+	// Instance names this gateway in evidence; unique among the gateways that
+	// share a store. Letters, digits, "-" and "_".
+	Instance string `yaml:"instance"`
+	// Listen is host:port. A host that is not loopback needs tls.
+	Listen string `yaml:"listen"`
+	// PublicURL is what browsers and agents use, without a trailing slash.
+	PublicURL string `yaml:"public_url"`
+	// TLS serves HTTPS.
+	TLS TLS `yaml:"tls"`
+	// Log says how the gateway logs. Logs never hold statements or data.
+	Log Log `yaml:"log"`
+	// Identity is the OIDC provider that says who asks.
+	Identity Identity `yaml:"identity"`
+	// Vault issues database credentials, for connections with issuer vault.
+	Vault *Vault `yaml:"vault"`
+	// Store keeps recordings and approvals where nobody can change them.
+	Store Store `yaml:"store"`
+	// Evidence is how recordings are signed and sealed.
+	Evidence Evidence `yaml:"evidence"`
+	// Approvals is how risky statements wait.
+	Approvals Approvals `yaml:"approvals"`
+	// Masking is what protected data becomes.
+	Masking Masking `yaml:"masking"`
+	// Policy is what may run.
+	Policy Policy `yaml:"policy"`
+	// Limits bound requests.
+	Limits Limits `yaml:"limits"`
+	// Connections are the databases, by the name that agents use.
+	Connections map[string]Connection `yaml:"connections"`
+}
+
+// TLS is the listener's certificate.
+type TLS struct {
+	// CertFile and KeyFile are PEM files.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// TerminatedByProxy says that a proxy in front speaks TLS; public_url must
+	// then be https.
+	TerminatedByProxy bool `yaml:"terminated_by_proxy"`
+}
+
+// Log is how the gateway logs.
+type Log struct {
+	// Level is debug, info, warn or error. Default info.
+	Level string `yaml:"level"`
+	// Format is json or text. Default json.
+	Format string `yaml:"format"`
+}
+
+// Identity is the OIDC provider.
+type Identity struct {
+	// Issuer is the provider's issuer URL, exactly as in its tokens.
+	Issuer string `yaml:"issuer"`
+	// CAFile is a PEM file of the provider's certificate authority.
+	CAFile string `yaml:"ca_file"`
+	// Audience must be in every token's aud.
+	Audience string `yaml:"audience"`
+	// Algorithms that tokens may be signed with. Default RS256, ES256.
+	Algorithms []string `yaml:"algorithms"`
+	// ClockSkew that is tolerated. Default 30s, at most 5m.
+	ClockSkew Duration `yaml:"clock_skew"`
+	// AllowedAZP are the clients whose tokens are taken; empty takes all.
+	AllowedAZP []string `yaml:"allowed_azp"`
+	// RolesClaim is a claim (dots descend) with a list of "role:connection".
+	RolesClaim string `yaml:"roles_claim"`
+	// Grants give roles for other claims.
+	Grants []Grant `yaml:"grants"`
+	// OnBehalfOfClaim names the person an agent acts for (dots descend).
+	OnBehalfOfClaim string `yaml:"on_behalf_of_claim"`
+	// Login lets people sign in to the approval pages.
+	Login *Login `yaml:"login"`
+}
+
+// Grant gives a role on connections to tokens whose claim holds a value.
+type Grant struct {
+	// Claim is a claim's path, such as "realm_access.roles".
+	Claim string `yaml:"claim"`
+	// Value must equal the claim or be in its list.
+	Value string `yaml:"value"`
+	// Role is agent, approver or auditor.
+	Role string `yaml:"role"`
+	// Connections the role is for; "*" is all.
+	Connections []string `yaml:"connections"`
+}
+
+// Login is the OIDC client of the pages.
+type Login struct {
+	// ClientID of the authorization code flow with PKCE.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret if the client is confidential.
+	ClientSecret *SecretRef `yaml:"client_secret"`
+	// Scopes besides openid.
+	Scopes []string `yaml:"scopes"`
+	// SessionKey encrypts sessions: 32 bytes in hex, the same for all gateways.
+	SessionKey SecretRef `yaml:"session_key"`
+}
+
+// Vault is where credentials come from.
+type Vault struct {
+	// Address is the server's URL; https unless it is loopback.
+	Address string `yaml:"address"`
+	// CAFile is a PEM file of its certificate authority.
+	CAFile string `yaml:"ca_file"`
+	// Namespace of Vault Enterprise.
+	Namespace string `yaml:"namespace"`
+	// AppRole is how the gateway logs in.
+	AppRole AppRole `yaml:"approle"`
+	// Timeout of one request. Default 5s.
+	Timeout Duration `yaml:"timeout"`
+}
+
+// AppRole is Vault's auth method for machines.
+type AppRole struct {
+	// Mount of the auth method. Default approle.
+	Mount string `yaml:"mount"`
+	// RoleID and SecretID of the role. They are read anew at each login.
+	RoleID   SecretRef `yaml:"role_id"`
+	SecretID SecretRef `yaml:"secret_id"`
+}
+
+// Store is the write-once store: s3 or dir.
+type Store struct {
+	// S3 is a bucket with Object Lock.
+	S3 *S3 `yaml:"s3"`
+	// Dir is a directory, for a laptop.
+	Dir *Dir `yaml:"dir"`
+	// Retention of every object. Default and, but for dir and loopback
+	// endpoints, minimum 6y (45 CFR 164.316(b)(2)(i)).
+	Retention Duration `yaml:"retention"`
+}
+
+// S3 is a bucket.
+type S3 struct {
+	// Endpoint of an S3-compatible server; empty is AWS.
+	Endpoint string `yaml:"endpoint"`
+	// Region of the bucket.
+	Region string `yaml:"region"`
+	// Bucket with versioning and Object Lock.
+	Bucket string `yaml:"bucket"`
+	// Prefix of every key.
+	Prefix string `yaml:"prefix"`
+	// PathStyle addresses the bucket in the path.
+	PathStyle bool `yaml:"path_style"`
+	// AccessKey and SecretKey; without them AWS's default chain is used.
+	AccessKey *SecretRef `yaml:"access_key"`
+	SecretKey *SecretRef `yaml:"secret_key"`
+	// CAFile is a PEM file of the server's certificate authority.
+	CAFile string `yaml:"ca_file"`
+}
+
+// Dir is a directory.
+type Dir struct {
+	// Path of the directory.
+	Path string `yaml:"path"`
+}
+
+// Evidence is how recordings are signed and sealed.
+type Evidence struct {
+	// SigningKey is a file made by `chaperone keys signing`.
+	SigningKey SecretRef `yaml:"signing_key"`
+	// VerifierKeys is the file of public keys that `chaperone evidence verify
+	// --config` trusts: this gateway's and those that share the store.
+	VerifierKeys string `yaml:"verifier_keys"`
+	// Auditors are the age recipients that sealed parts are encrypted to.
+	Auditors []string `yaml:"auditors"`
+	// Heartbeat between checkpoints of an idle log. Default 1m.
+	Heartbeat Duration `yaml:"heartbeat"`
+}
+
+// Approvals is how risky statements wait.
+type Approvals struct {
+	// Key is an age identity made by `chaperone keys age`, the same for all
+	// gateways: it opens waiting statements.
+	Key SecretRef `yaml:"key"`
+	// Expires is how long a request waits. Default 24h.
+	Expires Duration `yaml:"expires"`
+}
+
+// Masking is what protected data becomes.
+type Masking struct {
+	// Profile is hipaa-safe-harbor.
+	Profile string `yaml:"profile"`
+	// TokenKey keys tokens: at least 32 bytes, the same for all gateways.
+	TokenKey SecretRef `yaml:"token_key"`
+	// MRNPattern is the site's medical record number, an RE2 expression.
+	MRNPattern string `yaml:"mrn_pattern"`
+	// Detectors to run on unclassified values; empty is all.
+	Detectors []string `yaml:"detectors"`
+	// LookupsPerHour of each principal on each connection. Default 100.
+	LookupsPerHour int `yaml:"lookups_per_hour"`
+}
+
+// Policy is what may run.
+type Policy struct {
+	// Builtin rule sets. Default [hipaa].
+	Builtin []string `yaml:"builtin"`
+	// BulkRows, LargeRows and MaxCost are the figures of the built-in rules.
+	BulkRows  int64   `yaml:"bulk_rows"`
+	LargeRows int64   `yaml:"large_rows"`
+	MaxCost   float64 `yaml:"max_cost"`
+	// Rules of your own; the strictest that matches wins.
+	Rules []Rule `yaml:"rules"`
+}
+
+// Rule is a CEL rule.
+type Rule struct {
+	// Name shown in decisions.
+	Name string `yaml:"name"`
+	// Effect is allow, approve or deny.
+	Effect string `yaml:"effect"`
+	// When is a CEL expression over statement, principal, connection, request,
+	// estimate and now.
+	When string `yaml:"when"`
+	// Message tells the agent why; Hint what to do instead.
+	Message string `yaml:"message"`
+	Hint    string `yaml:"hint"`
+	// Approvals is how many people must agree. Default 1.
+	Approvals int `yaml:"approvals"`
+	// Expires is how long a request under this rule waits.
+	Expires Duration `yaml:"expires"`
+}
+
+// Limits bound requests.
+type Limits struct {
+	// Body is the largest request body. Default 4MiB.
+	Body Size `yaml:"body"`
+	// Rows is the default row_limit, MaxRows the largest. Default 1000, 100000.
+	Rows    int64 `yaml:"rows"`
+	MaxRows int64 `yaml:"max_rows"`
+	// Bytes is the default byte_limit, MaxBytes the largest. Default 1MiB, 16MiB.
+	Bytes    Size `yaml:"bytes"`
+	MaxBytes Size `yaml:"max_bytes"`
+	// Timeout is the default of a statement, MaxTimeout the longest. Default 30s, 5m.
+	Timeout    Duration `yaml:"timeout"`
+	MaxTimeout Duration `yaml:"max_timeout"`
+	// LockTimeout bounds the wait for locks in the database. Default 5s.
+	LockTimeout Duration `yaml:"lock_timeout"`
+	// Concurrency of requests in all, PerPrincipal of one caller. Default 256, 64.
+	Concurrency  int `yaml:"concurrency"`
+	PerPrincipal int `yaml:"per_principal"`
+}
+
+// Connection is one database.
+type Connection struct {
+	// Description shown to agents.
+	Description string `yaml:"description"`
+	// Engine is postgres or mysql (MariaDB too).
+	Engine string `yaml:"engine"`
+	// Host, Port and Database of the server.
+	Host     string `yaml:"host"`
+	Port     int    `yaml:"port"`
+	Database string `yaml:"database"`
+	// SearchPath of PostgreSQL. Default [public].
+	SearchPath []string `yaml:"search_path"`
+	// TLS to the database.
+	TLS DatabaseTLS `yaml:"tls"`
+	// Credentials are minted for each request.
+	Credentials Credentials `yaml:"credentials"`
+	// MaxSessions open at once. Default 32.
+	MaxSessions int `yaml:"max_sessions"`
+	// Columns gives protected columns their class: "public.patients.ssn: ssn"
+	// ("patients.ssn" for mysql).
+	Columns map[string]string `yaml:"columns"`
+}
+
+// DatabaseTLS is TLS to a database.
+type DatabaseTLS struct {
+	// Mode is verify-full, or off for a loopback host. Default verify-full.
+	Mode string `yaml:"mode"`
+	// CAFile is a PEM file of the server's certificate authority.
+	CAFile string `yaml:"ca_file"`
+	// ServerName if the certificate names another than host.
+	ServerName string `yaml:"server_name"`
+}
+
+// Credentials are minted by vault, or by the gateway itself (native).
+type Credentials struct {
+	// Issuer is vault or native.
+	Issuer string `yaml:"issuer"`
+	// Mount of Vault's database engine. Default database.
+	Mount string `yaml:"mount"`
+	// ReadRole and WriteRole are Vault's roles; without WriteRole nothing can
+	// be written.
+	ReadRole  string `yaml:"read_role"`
+	WriteRole string `yaml:"write_role"`
+	// AdminUser and AdminPassword create users for the issuer native.
+	AdminUser     string     `yaml:"admin_user"`
+	AdminPassword *SecretRef `yaml:"admin_password"`
+	// ReadGroup and WriteGroup are the group roles that native users join;
+	// empty on a server without roles, where they get SELECT on the database.
+	ReadGroup  string `yaml:"read_group"`
+	WriteGroup string `yaml:"write_group"`
+	// TTL of a credential; more than the longest timeout. Default 10m.
+	TTL Duration `yaml:"ttl"`
+}
+
+// Days per year in durations: 365.25.
+const year = 8766 * time.Hour

@@ -1,0 +1,94 @@
+package masking
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// RedactText is what a redacted text shows.
+const RedactText = "[redacted]"
+
+// HIPAASafeHarbor is the de-identification of 45 CFR 164.514(b)(2)(i): its
+// eighteen identifiers (A) to (R) as classes, with the generalisations that the
+// rule permits and nothing else in clear.
+func HIPAASafeHarbor() *Profile {
+	p := &Profile{
+		Name:    "hipaa-safe-harbor",
+		Classes: map[string]Class{},
+		// Three-digit areas of at most 20,000 people, Census 2000, as HHS lists them.
+		LowPopulationZIP3: []string{
+			"036", "059", "063", "102", "203", "556", "692", "790", "821", "823", "830", "831", "878", "879",
+			"884", "890", "893",
+		},
+		SmallCell: 11, // CMS cell size suppression policy
+	}
+	redact := Mask{Kind: Redact, Text: RedactText}
+	for _, name := range []string{
+		"name",         // (A)
+		"address",      // (B) smaller than a state, but for ZIP3
+		"phone",        // (D)
+		"fax",          // (E)
+		"email",        // (F)
+		"ssn",          // (G)
+		"insurance_id", // (I) health plan beneficiary number
+		"account",      // (J)
+		"license",      // (K)
+		"vehicle",      // (L)
+		"device",       // (M)
+		"url",          // (N)
+		"ip",           // (O)
+		"biometric",    // (P)
+		"photo",        // (Q)
+		"other_id",     // (R)
+		"free_text",    // may hold any of them
+	} {
+		p.Classes[name] = Class{Name: name, Mask: redact}
+	}
+	p.Classes["zip"] = Class{Name: "zip", Mask: Mask{Kind: ZIP3}}                                // (B)
+	p.Classes["date"] = Class{Name: "date", Mask: Mask{Kind: Year}}                              // (C)
+	p.Classes["birth_date"] = Class{Name: "birth_date", Mask: Mask{Kind: BirthYear}}             // (C)
+	p.Classes["mrn"] = Class{Name: "mrn", Mask: redact, Lookup: true}                            // (H)
+	p.Classes["pseudonym"] = Class{Name: "pseudonym", Mask: Mask{Kind: Token, Text: RedactText}} // 164.514(c)
+	return p
+}
+
+var (
+	zip3Shape  = regexp.MustCompile(`^\d{3}$`)
+	yearShape  = regexp.MustCompile(`^\d{4}(-01-01([T ]00:00:00(\.0+)?(Z|[+-]00(:?00)?)?)?)?$`)
+	tokenShape = regexp.MustCompile(`^tok_[a-z2-7]{20}$`)
+)
+
+// LooksMasked reports whether text is a value that the class's mask could have
+// produced. Such a value is never written into a protected column: an agent
+// that was shown a mask must not store it as data.
+func LooksMasked(class Class, text string) bool {
+	text = strings.TrimSpace(text)
+	if strings.Contains(text, "[redacted") || tokenShape.MatchString(text) {
+		return true
+	}
+	switch class.Mask.Kind {
+	case Redact, Token:
+		shown := class.Mask.Text
+		if shown == "" {
+			shown = RedactText
+		}
+		// A short column shows a prefix of the mask.
+		return text != "" && strings.HasPrefix(shown, text)
+	case ZIP3:
+		return zip3Shape.MatchString(text)
+	case Year, BirthYear:
+		return yearShape.MatchString(text)
+	}
+	return true // an unknown mask could have produced anything
+}
+
+// ClassNames lists a profile's classes, sorted, for messages.
+func (p *Profile) ClassNames() []string {
+	names := make([]string, 0, len(p.Classes))
+	for name := range p.Classes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Figures are the numbers of the built-in rules.
+type Figures struct {
+	// BulkRows is the most rows of a protected relation that leave without a
+	// person's approval.
+	BulkRows int64
+	// LargeRows is the most rows of any relations a statement may be expected
+	// to produce without approval.
+	LargeRows int64
+	// MaxCost is the planner's cost above which a statement needs approval.
+	MaxCost float64
+}
+
+// DefaultFigures suit a database of some million rows.
+func DefaultFigures() Figures { return Figures{BulkRows: 1000, LargeRows: 100_000, MaxCost: 5_000_000} }
+
+// HIPAA is the built-in rule set. It serves the minimum necessary standard (45
+// CFR 164.502(b), 164.514(d)): what an agent needs for a question runs, what
+// takes data out in bulk or changes it needs a person, what can only harm is
+// denied.
+func HIPAA(f Figures) []Rule {
+	bulk := strconv.FormatInt(f.BulkRows, 10)
+	large := strconv.FormatInt(f.LargeRows, 10)
+	return append([]Rule{
+		{Name: "read", Effect: Allow, When: `statement.runnable && statement.kind == "select"`},
+		{
+			Name: "bulk-export", Effect: Approve,
+			When: `statement.kind == "select" && statement.protected && !statement.shape.aggregate && !statement.shape.grouped && ` +
+				`!(statement.shape.limit >= 0 && statement.shape.limit <= ` + bulk + `) && ` +
+				`(!statement.shape.filtered || (estimate.known && estimate.rows > ` + bulk + `.0))`,
+			Message: "This reads rows of protected tables in bulk.",
+			Hint:    "Filter the protected table, add LIMIT " + bulk + " or less, or aggregate; otherwise a person must approve.",
+		},
+		{
+			Name: "protected-predicate", Effect: Approve,
+			When: `statement.uses.exists(u, u.seen == "destroyed" && u.openable) && ` +
+				`!statement.uses.exists(u, u.seen == "destroyed" && !u.openable)`,
+			Message: "This compares a protected column's real values, which only a person can allow.",
+		},
+		{
+			Name: "write", Effect: Approve, When: `statement.runnable && statement.write`,
+			Message: "Every change of data needs a person's approval.",
+		},
+		{
+			Name: "large-result", Effect: Approve,
+			When: `statement.kind == "select" && estimate.known && !(statement.shape.limit >= 0 && statement.shape.limit <= ` +
+				large + `) && estimate.rows > ` + large + `.0`,
+			Message: "This is expected to produce more rows than run without a person's approval.",
+			Hint:    "Filter, aggregate, or add LIMIT.",
+		},
+		{
+			Name: "expensive", Effect: Approve,
+			When:    `estimate.known && estimate.cost > ` + strconv.FormatFloat(f.MaxCost, 'f', 1, 64),
+			Message: "The database expects this to be very expensive.", Hint: "Filter by an indexed column, or join on keys.",
+		},
+		{
+			Name: "cartesian", Effect: Approve, When: `statement.shape.cartesian && estimate.rows > ` + bulk + `.0`,
+			Message: "Two tables are joined without a condition between them.", Hint: "Add the join condition.",
+		},
+		{
+			Name: "recursive", Effect: Approve, When: `statement.shape.recursive && statement.shape.limit < 0`,
+			Message: "A recursive query without LIMIT may not end.", Hint: "Add a LIMIT.",
+		},
+		{
+			Name: "destroyed-use", Effect: Deny, When: `statement.uses.exists(u, u.seen == "destroyed" && !u.openable)`,
+			Message: "This joins, groups, orders or compares by a column whose mask hides the value, so the answer would be wrong.",
+		},
+		{
+			Name: "write-without-where", Effect: Deny,
+			When:    `(statement.kind == "update" || statement.kind == "delete") && !statement.shape.where`,
+			Message: "An UPDATE or DELETE needs a WHERE.", Hint: "Say which rows.",
+		},
+		{
+			Name: "row-locks", Effect: Deny, When: `statement.kind == "select" && statement.shape.locking`,
+			Message: "Reads may not lock rows.", Hint: "Leave out FOR UPDATE and FOR SHARE.",
+		},
+		{
+			Name: "denied-catalog", Effect: Deny, When: `statement.relations.exists(r, r.denied != "")`,
+			Message: "This reads a system catalog that can hold data values or secrets.",
+		},
+		{
+			Name: "denied-function", Effect: Deny,
+			When:    `statement.functions.exists(f, !(f.class in ["harmless", "catalog"]))`,
+			Message: "This calls a function that can do more than compute.",
+		},
+	}, kinds()...)
+}
+
+// kinds deny every kind of statement that is no query and no plain write.
+func kinds() []Rule {
+	var rules []Rule
+	for _, k := range []struct{ kind, what, hint string }{
+		{"ddl", "Changing the schema", "Ask a database administrator."},
+		{"grant", "Changing privileges", "Ask a database administrator."},
+		{"copy", "COPY", "Use SELECT; results are returned as JSON."},
+		{"call", "Running procedures, prepared or dynamic SQL", "Write the statement itself."},
+		{"session", "Changing the session or the transaction", "Each request is one statement in its own transaction."},
+		{"utility", "Database maintenance", "Ask a database administrator."},
+		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true.`},
+		{"show", "SHOW", "Use GET /v1/connections/{name}/schema, or information_schema."},
+		{"merge", "MERGE", "Use INSERT, UPDATE or DELETE."},
+	} {
+		rules = append(rules, Rule{
+			Name: "no-" + k.kind, Effect: Deny, When: fmt.Sprintf(`statement.kind == %q`, k.kind),
+			Message: k.what + " is not possible through the gateway.", Hint: k.hint,
+		})
+	}
+	return rules
+}
+
+// Builtin returns a built-in rule set by name.
+func Builtin(name string, f Figures) ([]Rule, error) {
+	if strings.EqualFold(name, "hipaa") {
+		return HIPAA(f), nil
+	}
+	return nil, fmt.Errorf("there is no built-in rule set %q; there is hipaa", name)
+}
