@@ -302,7 +302,8 @@ func TestProblems(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"unknown error": errors.New("pq: secret detail"), "wrapped": fmt.Errorf("x: %w", io.ErrUnexpectedEOF),
-		"unknown code": &gateway.Problem{Code: "novel", Detail: "secret detail"},
+		"unknown code":      &gateway.Problem{Code: "novel", Detail: "secret detail"},
+		"no problem at all": (*gateway.Problem)(nil),
 	} {
 		f.gw.err = err
 		if d := f.do("POST", "/v1/query", goodBody).problem(t); d.Code != gateway.CodeInternal || strings.Contains(d.Detail, "secret") {

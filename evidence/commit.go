@@ -52,8 +52,7 @@ func (l *Log) pump() {
 		b, err := l.makeBatch()
 		if err != nil {
 			// Signing or hashing failed: a defect. Nothing more can be written.
-			l.stopped = fmt.Errorf("%w: making a segment: %w", ErrStopped, err)
-			l.failWaiting(l.stopped)
+			l.halt(fmt.Errorf("%w: making a segment: %w", ErrStopped, err))
 			return
 		}
 		l.inflight = append(l.inflight, b)

@@ -126,12 +126,13 @@ func (l *Log) Append(ctx context.Context, r *Record) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	it.done = make(chan outcome, 1)
-	if err := l.enter(it, false); err != nil {
+	done := make(chan outcome, 1)
+	it.done = done
+	if err := l.enter(it); err != nil {
 		return Receipt{}, err
 	}
 	select {
-	case o := <-it.done:
+	case o := <-done:
 		if o.err != nil {
 			return Receipt{}, o.err
 		}
@@ -150,7 +151,7 @@ func (l *Log) AppendAsync(r *Record) error {
 	if err != nil {
 		return err
 	}
-	return l.enter(it, false)
+	return l.enter(it)
 }
 
 // Flush waits until every record queued before the call is durable.
@@ -175,13 +176,20 @@ func (l *Log) Flush(ctx context.Context) error {
 	}
 }
 
-// Close stores what is queued and writer.closed, and stops the writer. If that
-// cannot be done before ctx ends, the log stays without its end, which the next
-// start of the instance tells.
+// Close stores what is queued, then writer.closed alone in the last segment, and
+// stops the writer. If that cannot be done before ctx ends, the log stays
+// without its end, which the next start of the instance tells.
 func (l *Log) Close(ctx context.Context) error {
-	it, err := l.prepare(&Record{Type: TypeWriterClosed})
+	l.mu.Lock()
+	again := l.closing
+	l.closing = true
+	l.mu.Unlock()
+	if again {
+		return fmt.Errorf("closing evidence log: %w: it was closed before", ErrStopped)
+	}
+	err := l.Flush(ctx)
 	if err == nil {
-		err = l.enter(it, true)
+		err = l.appendLast()
 	}
 	if err == nil {
 		err = l.Flush(ctx)
@@ -192,6 +200,21 @@ func (l *Log) Close(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("closing evidence log: %w", err)
 	}
+	return nil
+}
+
+// appendLast queues writer.closed.
+func (l *Log) appendLast() error {
+	it, err := l.prepare(&Record{Type: TypeWriterClosed})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped != nil {
+		return l.stopped
+	}
+	l.push(it)
 	return nil
 }
 
@@ -211,9 +234,8 @@ func (l *Log) prepare(r *Record) (*item, error) {
 	return &item{tail: tail, query: r.QueryID}, nil
 }
 
-// enter queues an item and starts a segment if a slot is free. last is true
-// for writer.closed, which nothing may follow.
-func (l *Log) enter(it *item, last bool) error {
+// enter queues an item and starts a segment if a slot is free.
+func (l *Log) enter(it *item) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing {
@@ -222,16 +244,20 @@ func (l *Log) enter(it *item, last bool) error {
 	if err := l.refusal(); err != nil && (it.done != nil || l.stopped != nil) {
 		return err // whoever waits is told at once; others may still be queued
 	}
-	if l.queued+len(it.tail) > l.cfg.QueueBytes && len(l.queue) > 0 && !last {
+	if l.queued+len(it.tail) > l.cfg.QueueBytes && len(l.queue) > 0 {
 		return fmt.Errorf("%w: the queue is full", ErrUnavailable)
 	}
-	l.closing = last
+	l.push(it)
+	return nil
+}
+
+// push is enter without questions; l.mu is held.
+func (l *Log) push(it *item) {
 	it.time = l.now()
 	l.queue = append(l.queue, it)
 	l.queued += len(it.tail)
 	l.entered++
 	l.pump()
-	return nil
 }
 
 // now is the clock, never running backwards: records are in order of time.
@@ -259,6 +285,11 @@ func (l *Log) refusal() error {
 func (l *Log) stop(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.halt(reason)
+}
+
+// halt is stop with l.mu held.
+func (l *Log) halt(reason error) {
 	if l.stopped != nil {
 		return
 	}

@@ -55,6 +55,8 @@ type segment struct {
 	records [][]byte
 	// note is the signed checkpoint.
 	note []byte
+	// after is the tree that verify found.
+	after *tree
 }
 
 // encodeSegment writes a segment object and signs the checkpoint of the tree

@@ -139,6 +139,12 @@ func parseLinkKey(key string) (queryID, writer string, number uint64, ok bool) {
 	return queryID, writer, number, ok && found && cut
 }
 
+// parseSequence reads the decimal digits of a record id.
+func parseSequence(digits string) (uint64, bool) {
+	n, err := strconv.ParseUint(digits, 10, 63)
+	return n, err == nil && strconv.FormatUint(n, 10) == digits
+}
+
 // digest is the hex SHA-256 of an object.
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)

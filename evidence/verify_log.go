@@ -1,0 +1,402 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/chaperone-sql/chaperone/worm"
+)
+
+// logEndState is where the walk through a log is, and at last how it ended.
+type logEndState struct {
+	// tree is the log up to here; nil after a broken segment, whose leaves
+	// are not known.
+	tree *tree
+	// next is the number of the segment after the last one of the log;
+	// segments stranded behind a gap at the end do not count.
+	next uint64
+	// damaged is true once a segment was broken or gone: what was in it may
+	// explain what comes later.
+	damaged bool
+	last    time.Time
+	note    string // newest checkpoint
+	// closed is true after writer.closed.
+	closed bool
+	open   map[string]bool // queries with an intent and no outcome
+}
+
+// fetched is one segment object, read ahead.
+type fetched struct {
+	number uint64
+	object worm.Object
+	err    error
+}
+
+// verifyLog walks through a writer's log once, in order, with memory bounded
+// by the segments read ahead.
+func (v *verifier) verifyLog(ctx context.Context, l *logState) error {
+	l.end.tree, l.end.open = newTree(), make(map[string]bool)
+	sort.Slice(l.witnesses, func(i, j int) bool { return l.witnesses[i].Size < l.witnesses[j].Size })
+	if err := v.verifyLinks(ctx, l); err != nil {
+		return err
+	}
+	stranded := v.gaps(l)
+	err := v.fetchAll(ctx, l, func(f fetched) error {
+		behind := f.number >= stranded
+		if !behind && f.number != l.end.next {
+			l.end.tree, l.end.damaged = nil, true // gaps reported it
+		}
+		s, err := v.verifySegment(l, f)
+		if s != nil && behind {
+			v.strand(l, s, f.object.Body)
+		} else if s != nil {
+			v.continues(l, s)
+		}
+		if !behind {
+			l.end.next = f.number + 1
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	v.verifyEnd(l)
+	return nil
+}
+
+// gaps reports missing segments. It returns the number of the first segment
+// behind a gap at the end that a dying or running writer can have left; strand
+// judges those.
+func (v *verifier) gaps(l *logState) (stranded uint64) {
+	stranded = math.MaxUint64
+	if len(l.runs) == 0 {
+		return stranded
+	}
+	next, total := uint64(0), l.runs[len(l.runs)-1][1]
+	for _, run := range l.runs {
+		if run[0] > next {
+			// At most maxInFlight segments were on their way.
+			if total-next <= maxInFlight && mayStrand(l, next) {
+				return run[0]
+			}
+			v.missing(l, next, run[0])
+		}
+		next = run[1]
+	}
+	return stranded
+}
+
+// mayStrand reports whether a log may honestly lack a segment near its end:
+// nobody saw it there.
+func mayStrand(l *logState, gap uint64) bool {
+	for _, p := range l.told {
+		if p.Segments > gap {
+			return false
+		}
+	}
+	return true
+}
+
+// missing reports a range of missing segments, each if there are few.
+func (v *verifier) missing(l *logState, from, to uint64) {
+	const each = 16
+	if to-from > each {
+		v.finding(segmentKey(l.writer, from), KindMissing, "This segment and those up to %s are gone.", padded(to-1))
+		return
+	}
+	for n := from; n < to; n++ {
+		v.finding(segmentKey(l.writer, n), KindMissing, "This segment is gone: the log has segments after it.")
+	}
+}
+
+// fetchAll reads the listed segments in order, some ahead.
+func (v *verifier) fetchAll(ctx context.Context, l *logState, use func(fetched) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ahead := make(chan chan fetched, prefetch)
+	go func() {
+		defer close(ahead)
+		for _, run := range l.runs {
+			for n := run[0]; n < run[1]; n++ {
+				c := make(chan fetched, 1)
+				select {
+				case ahead <- c:
+				case <-ctx.Done():
+					return
+				}
+				go func() {
+					object, err := v.store.Get(ctx, segmentKey(l.writer, n), maxSegment)
+					c <- fetched{n, object, err}
+				}()
+			}
+		}
+	}()
+	for c := range ahead {
+		if err := use(<-c); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// verifySegment checks a segment by itself. It returns nil if it is broken.
+func (v *verifier) verifySegment(l *logState, f fetched) (*segment, error) {
+	key := segmentKey(l.writer, f.number)
+	broken := func(kind Kind, format string, args ...any) (*segment, error) {
+		v.finding(key, kind, format, args...)
+		l.end.tree, l.end.damaged = nil, true
+		delete(l.links, f.number)
+		return nil, nil
+	}
+	switch {
+	case errors.Is(f.err, worm.ErrNotFound):
+		return broken(KindMissing, "This segment is listed but cannot be read.")
+	case errors.Is(f.err, worm.ErrTooLarge):
+		return broken(KindMalformed, "This segment is larger than any that a gateway writes.")
+	case f.err != nil:
+		return nil, f.err
+	}
+	s, err := parseSegment(f.object.Body)
+	if err != nil {
+		return broken(KindMalformed, "This segment was changed: %v.", err)
+	}
+	if s.Writer != l.writer || s.Segment != f.number {
+		return broken(KindMisplaced, "Under this key is %s: segments were swapped, renamed or copied.",
+			segmentKey(s.Writer, s.Segment))
+	}
+	after, c, err := s.verify(v.keysOf(l))
+	if err != nil {
+		if c.Origin == "" {
+			return broken(KindSignature, "The checkpoint of this segment was changed or forged: %v.", err)
+		}
+		return broken(KindContent, "This segment was changed after it was signed: %v.", err)
+	}
+	v.clock(key, s, f.object.Modified)
+	if l.end.tree == nil {
+		// The one before is broken; go on from what this one says, which is signed.
+		if l.end.tree, err = s.before(); err != nil {
+			return broken(KindContent, "This segment was changed: %v.", err)
+		}
+	}
+	v.count(s)
+	s.after = after
+	return s, nil
+}
+
+// keysOf are the keys that may sign a log: the announced one, or any trusted
+// one if the announcement is gone.
+func (v *verifier) keysOf(l *logState) note.Verifiers {
+	if l.key == nil {
+		return v.trusted
+	}
+	return note.VerifierList(l.key)
+}
+
+func (v *verifier) clock(key string, s *segment, modified time.Time) {
+	if v.o.Copy {
+		return
+	}
+	if late := modified.Sub(s.Time); late > v.o.ClockSkew+storageSlack {
+		v.note(key, KindClock, "It was stored %s after it was made: the store was away, or a clock was wrong.", late.Round(time.Second))
+	}
+	if !s.Time.After(modified.Add(v.o.ClockSkew)) {
+		return
+	}
+	v.finding(key, KindClock, "The writer's clock said %s when the store's said %s: one of them was wrong, or the segment "+
+		"was made to look later.", s.Time.Format(time.RFC3339), modified.Format(time.RFC3339))
+}
+
+func (v *verifier) count(s *segment) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.report.Segments++
+	v.report.Records += int64(len(s.records))
+}
+
+// continues checks that a whole segment goes on where the log is.
+func (v *verifier) continues(l *logState, s *segment) {
+	key := segmentKey(l.writer, s.Segment)
+	before, err := s.before()
+	switch {
+	case err != nil:
+		v.finding(key, KindContent, "This segment was changed: %v.", err)
+	case s.First != l.end.tree.size():
+		v.finding(key, KindForked, "This segment begins at record %d but the log before it has %d: it belongs to another history.",
+			s.First, l.end.tree.size())
+	case !sameRoot(before, l.end.tree):
+		v.finding(key, KindForked, "This segment continues a log with other records before it: the log has two histories.")
+	}
+	v.checkLinks(l, s.Segment, v.records(l, s, key))
+	l.end.tree, l.end.note = s.after, string(s.note)
+	v.compareWitnesses(l, key)
+}
+
+func sameRoot(a, b *tree) bool {
+	ra, errA := a.root()
+	rb, errB := b.root()
+	return errA == nil && errB == nil && bytes.Equal(ra, rb)
+}
+
+// compareWitnesses compares the log with the checkpoints of this size, and
+// those that were passed: every honest checkpoint is at a segment's end.
+func (v *verifier) compareWitnesses(l *logState, key string) {
+	size := l.end.tree.size()
+	hash, err := l.end.tree.root()
+	if err != nil {
+		return
+	}
+	for len(l.witnesses) > 0 && l.witnesses[0].Size <= size {
+		w := l.witnesses[0]
+		l.witnesses = l.witnesses[1:]
+		if w.Size < size && l.end.damaged {
+			continue // of a segment that is reported
+		}
+		if w.Size != size || !bytes.Equal(w.Root, hash) {
+			v.finding(key, KindForked, "The log differs from what was signed before: %s has another root at %d records.",
+				w.source, w.Size)
+		}
+	}
+}
+
+// verifyLinks reads each link: it must hold its own key.
+func (v *verifier) verifyLinks(ctx context.Context, l *logState) error {
+	for number, queries := range l.links {
+		for _, query := range queries {
+			key := linkKey(query, l.writer, number)
+			want := linkBody(key)
+			object, err := v.store.Get(ctx, key, int64(len(want)))
+			switch {
+			case errors.Is(err, worm.ErrNotFound), errors.Is(err, worm.ErrTooLarge), err == nil && !bytes.Equal(object.Body, want):
+				v.finding(key, KindContent, "This link was changed: it does not hold its own key.")
+			case err != nil:
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkLinks compares the links to a segment with the queries of its records
+// that need one.
+func (v *verifier) checkLinks(l *logState, number uint64, want map[string]bool) {
+	for query := range want {
+		if !slices.Contains(l.links[number], query) {
+			v.finding(linkKey(query, l.writer, number), KindMissing,
+				"The link that lets this query's later records be found is gone.")
+		}
+	}
+	for _, query := range l.links[number] {
+		if !want[query] {
+			v.finding(linkKey(query, l.writer, number), KindUnexplained, "This link points at a segment that has no such record.")
+		}
+	}
+	delete(l.links, number)
+}
+
+// strand judges a segment behind a gap at the end of the log: nothing in it
+// was acknowledged. It is honest if the successor signed that it was there, or
+// if the writer is still running; and never if the segment itself says that
+// what is missing was durable.
+func (v *verifier) strand(l *logState, s *segment, body []byte) {
+	key := segmentKey(l.writer, s.Segment)
+	delete(l.links, s.Segment)
+	for i, p := range l.told {
+		for _, seen := range p.Stranded {
+			if s.Durable <= l.end.next && seen.Segment == s.Segment && seen.SHA256 == digest(body) {
+				v.note(key, KindCut, "It was on its way when the writer died, behind one that was not stored; nothing in it was "+
+					"released. The announcement of %s says so.", l.by[i])
+				return
+			}
+		}
+	}
+	if s.Durable <= l.end.next && v.fresh(l, s.Time) {
+		v.note(key, KindCut, "It is behind a segment that is still on its way.")
+		return
+	}
+	if !l.end.damaged {
+		l.end.damaged = true
+		v.missing(l, l.end.next, s.Segment)
+	}
+}
+
+// fresh reports whether a writer that wrote last at a time may be running.
+func (v *verifier) fresh(l *logState, last time.Time) bool {
+	silence := v.o.MaxSilence
+	if silence <= 0 && l.announcement != nil {
+		silence = 2*time.Duration(l.announcement.HeartbeatMS)*time.Millisecond + storageSlack
+	}
+	return v.o.Now.Sub(last) <= silence
+}
+
+// verifyEnd judges how the log ends.
+func (v *verifier) verifyEnd(l *logState) {
+	next := segmentKey(l.writer, l.end.next)
+	for _, w := range l.witnesses {
+		if l.end.tree == nil {
+			break // the last segment is reported as broken
+		}
+		v.finding(next, KindCut, "The end of the log is gone: %s is of %d records.", w.source, w.Size)
+	}
+	for number, queries := range l.links {
+		if number >= l.end.next && !l.end.closed || l.end.damaged {
+			continue // stored beside a segment that was not, by a writer that died
+		}
+		for _, query := range queries {
+			v.finding(linkKey(query, l.writer, number), KindUnexplained, "This link points at a segment that does not exist.")
+		}
+	}
+	v.mu.Lock()
+	v.report.Interrupted += int64(len(l.end.open))
+	if l.end.note != "" {
+		v.report.Checkpoints[l.writer] = l.end.note
+	}
+	v.mu.Unlock()
+	switch explained, by := v.explained(l); {
+	case l.end.closed:
+	case len(l.witnesses) > 0, l.end.damaged: // reported
+	case explained:
+		v.note(next, KindCut, "The writer died without closing its log. The announcement of %s says that it ended here.", by)
+	case v.fresh(l, v.lastSeen(l)):
+		v.note(next, KindCut, "The writer is still running; its log is whole up to here.")
+	default:
+		v.finding(next, KindCut, "The log ends without writer.closed at %s, and no later start of the instance says that it ended "+
+			"here: its end was cut off, or the gateway died and was never started again.", v.lastSeen(l).Format(time.RFC3339))
+	}
+}
+
+func (v *verifier) lastSeen(l *logState) time.Time {
+	if l.end.last.IsZero() && l.announcement != nil {
+		return l.announcement.Started
+	}
+	return l.end.last
+}
+
+// explained reports whether a successor saw the log end where it does.
+func (v *verifier) explained(l *logState) (bool, string) {
+	for i, p := range l.told {
+		if p.Segments == l.end.next && p.Problem == "" {
+			return true, l.by[i]
+		}
+	}
+	return false, ""
+}
+
+// conclude checks what concerns several objects at once.
+func (v *verifier) conclude() {
+	if len(v.logs) == 0 {
+		v.finding(root, KindMissing, "%s", "There is no evidence at all.")
+	}
+}
+
+// recordFinding is a finding about one record.
+func (v *verifier) recordFinding(object string, r *Record, kind Kind, format string, args ...any) {
+	v.add(Finding{Object: object, Record: r.ID, Kind: kind, Message: fmt.Sprintf(format, args...)})
+}
