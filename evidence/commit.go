@@ -152,20 +152,20 @@ func (l *Log) store(b *batch) {
 	}
 }
 
-// try stores the links and the segment side by side. A link without its
-// segment, left by a crash, points at nothing and harms nobody.
+// try stores the links, then the segment. A link without its segment, left by a
+// crash, points at nothing and harms nobody; a segment without its link would
+// hold records that Find does not see.
 func (l *Log) try(b *batch) error {
 	ctx, stop := context.WithTimeout(l.life, l.cfg.RetryWindow)
 	defer stop()
-	if len(b.links) == 0 {
-		return l.cfg.Store.Create(ctx, segmentKey(l.writer, b.number), b.body)
-	}
 	group, gctx := errgroup.WithContext(ctx)
 	for _, key := range b.links {
 		group.Go(func() error { return l.cfg.Store.Create(gctx, key, linkBody(key)) })
 	}
-	group.Go(func() error { return l.cfg.Store.Create(gctx, segmentKey(l.writer, b.number), b.body) })
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return l.cfg.Store.Create(ctx, segmentKey(l.writer, b.number), b.body)
 }
 
 // degrade fails whoever waits, now and until the batch is stored: nothing

@@ -55,7 +55,7 @@ func must(t testing.TB, err error) {
 
 func (w *world) config(name string) Config {
 	return Config{Store: w.store, Name: name, Signer: w.signer, Auditors: w.auditors, GatewayVersion: "test",
-		ConfigDigest: "abc", Heartbeat: time.Hour, RetryWindow: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+		ConfigDigest: "abc", Heartbeat: 5 * time.Minute, RetryWindow: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func (w *world) open(t testing.TB, cfg Config) *Log {

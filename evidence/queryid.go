@@ -65,3 +65,9 @@ func (q queryID) atHome(tag [4]byte, recorded time.Time) bool {
 	after := recorded.Sub(q.at)
 	return q.tag == tag && after >= -homeSlack && after <= homeWindow
 }
+
+// QueryTime is when a query with this identifier was received.
+func QueryTime(id string) (time.Time, error) {
+	q, err := parseQueryID(id)
+	return q.at, err
+}

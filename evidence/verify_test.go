@@ -142,9 +142,9 @@ func (c changed) Get(ctx context.Context, key string, limit int64) (worm.Object,
 // TestEveryByteCounts changes bytes of every evidence object.
 func TestEveryByteCounts(t *testing.T) {
 	r := record(t, newWorld(t))
-	changes, step := 0, 13
+	changes, step := 0, 29
 	if testing.Short() {
-		step = 101
+		step = 211
 	}
 	for i, key := range r.keys(t) {
 		object, err := r.store.Get(t.Context(), key, 0)
@@ -532,6 +532,7 @@ func TestVerifyWhileWriting(t *testing.T) {
 			}
 		})
 	}
+	waitForAny(t, w.store)
 	for range 20 {
 		if report := verify(t, w, Options{}); len(report.Findings) > 0 {
 			t.Errorf("findings %+v", report.Findings)
@@ -540,4 +541,11 @@ func TestVerifyWhileWriting(t *testing.T) {
 	}
 	close(done)
 	group.Wait()
+}
+
+func waitForAny(t testing.TB, store worm.Store) {
+	t.Helper()
+	for found := false; !found; {
+		must(t, store.List(t.Context(), writersDir, "", func(worm.Entry) bool { found = true; return false }))
+	}
 }

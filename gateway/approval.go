@@ -149,6 +149,11 @@ func (g *Gateway) Result(ctx context.Context, p *identity.Principal, id, idempot
 	if problem != nil {
 		if c.taken {
 			g.finish(ctx, c, approvals.Failed, problem.RecordingID, problem.Code)
+		} else if problem.Code == CodeAlreadyClaimed && keyHash != "" {
+			// Perhaps by the first try of this very call.
+			if now, err := g.cfg.Requests.Get(ctx, id); err == nil && now.Claim != nil && now.Claim.IdempotencyKey == keyHash {
+				return g.recorded(ctx, id, now)
+			}
 		}
 		return nil, problem
 	}

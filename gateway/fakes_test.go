@@ -259,6 +259,8 @@ func (w *world) Get(_ context.Context, id string) (*approvals.Status, error) {
 }
 
 func (w *world) OpenSecret(_ context.Context, id string) (*approvals.Secret, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	s := w.secrets[id]
 	return &s, nil
 }
@@ -277,6 +279,8 @@ func (w *world) Decide(_ context.Context, id string, v approvals.Vote) (*approva
 }
 
 func (w *world) Cancel(_ context.Context, id, _ string) (*approvals.Status, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.requests[id].State = approvals.Cancelled
 	return w.requests[id], nil
 }
@@ -293,6 +297,8 @@ func (w *world) Claim(_ context.Context, id string, c approvals.Claim) error {
 }
 
 func (w *world) Finish(_ context.Context, id string, o approvals.Outcome) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.requests[id].Outcome, w.requests[id].State = &o, o.State
 	return nil
 }

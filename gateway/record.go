@@ -35,7 +35,11 @@ func (c *call) refuse(ctx context.Context, problem *Problem) *Problem {
 		return problem // recording that recording failed fails the same way
 	}
 	defer func() { problem.Timing = c.timings() }()
-	record := c.record(evidence.TypeOutcome)
+	kind := evidence.TypeOutcome
+	if c.claim != nil && !c.taken {
+		kind = evidence.TypeRejected // a claim that did not run is not how the query ended
+	}
+	record := c.record(kind)
 	record.Result = &evidence.Result{Status: statusOf(problem), Code: string(problem.Code), SQLState: problem.SQLState,
 		Affected: -1, SessionDB: c.session, Problem: problemJSON(problem)}
 	done := c.step("record")

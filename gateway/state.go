@@ -19,6 +19,9 @@ import (
 // State tells where a query stands: to its requester, to approvers and
 // auditors of its connection. It never gives rows; the claim does.
 func (g *Gateway) State(ctx context.Context, p *identity.Principal, id string, _ Meta) (*Answer, error) {
+	if _, err := evidence.QueryTime(id); err != nil {
+		return nil, notFound()
+	}
 	status, err := g.cfg.Requests.Get(ctx, id)
 	switch {
 	case err == nil:

@@ -1,0 +1,290 @@
+package masking
+
+import (
+	"bytes"
+
+	"github.com/nyaruka/phonenumbers"
+)
+
+// digits copies the digits of groups i to j-1 into a buffer.
+func (n *number) digits(i, j int, into *[maxGroups * maxDigits]byte) []byte {
+	out := into[:0]
+	for ; i < j; i++ {
+		out = append(out, n.text[n.from[i]:n.to[i]]...)
+	}
+	return out
+}
+
+// matchSSN finds 219-09-9998. Spaces or dots between the groups, a longer
+// number around it and nine digits alone are ambiguous.
+func (n *number) matchSSN() span {
+	var buf [maxGroups * maxDigits]byte
+	found := span{from: n.from[0], name: detectSSN, context: ssnWords}
+	switch {
+	case n.left == edgeCode:
+		return span{}
+	case n.lens(0, 3, 2, 4) && n.sep[0] == n.sep[1] && n.sep[0] != sepParen:
+		found.to = n.to[2]
+		right := n.right(2)
+		switch {
+		case right == edgeCode || !issuedSSN(n.digits(0, 3, &buf)):
+			return span{}
+		case n.sep[0] == sepDash && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
+			found.context = nil
+		}
+		return found
+	case n.lens(0, 9) && n.left == edgeFree && n.right(0) == edgeFree && issuedSSN(n.digits(0, 1, &buf)):
+		found.to = n.to[0]
+		// Nine digits with a minus or a fraction are an amount.
+		return found
+	}
+	return span{}
+}
+
+// issuedSSN rejects what the Social Security Administration never issued and
+// the numbers it has published as examples. Areas from 900 are taken:
+// synthetic records use them, and ITINs are identifiers too.
+func issuedSSN(d []byte) bool {
+	switch {
+	case bytes.Equal(d[:3], []byte("000")), bytes.Equal(d[:3], []byte("666")),
+		bytes.Equal(d[3:5], []byte("00")), bytes.Equal(d[5:], []byte("0000")):
+		return false
+	case bytes.Equal(d, []byte("078051120")), bytes.Equal(d, []byte("219099999")),
+		bytes.HasPrefix(d, []byte("98765432")):
+		return false
+	}
+	return true
+}
+
+// matchCard finds payment cards: digits alone, or in the groups that are
+// printed on them. What follows (an expiry date) does not matter, since
+// issuer, length and check digit confirm it.
+func (n *number) matchCard() span {
+	var buf [maxGroups * maxDigits]byte
+	if n.left == edgeCode {
+		return span{}
+	}
+	groups := 0
+	switch {
+	case n.to[0]-n.from[0] >= 13:
+		groups = 1
+		if n.left != edgeFree || n.right(0) != edgeFree {
+			return span{}
+		}
+	case n.lens(0, 4, 4, 4, 4, 3) && n.oneStyle(5):
+		groups = 5
+	case n.lens(0, 4, 4, 4, 4) && n.oneStyle(4):
+		groups = 4
+	case n.lens(0, 4, 6, 5) && n.oneStyle(3), n.lens(0, 4, 6, 4) && n.oneStyle(3):
+		groups = 3
+	default:
+		return span{}
+	}
+	d := n.digits(0, groups, &buf)
+	if (!issuedCard(d) || !luhn(d)) && groups == 5 {
+		groups = 4
+		d = d[:16]
+	}
+	if !issuedCard(d) || !luhn(d) {
+		return span{}
+	}
+	found := span{from: n.from[0], to: n.to[groups-1], name: detectCard}
+	if groups == 1 && (len(d) == 13 || len(d) == 19) {
+		found.context = cardWords // many other numbers are as long
+	}
+	return found
+}
+
+// oneStyle reports whether the first groups are all joined by spaces, or all
+// by dashes.
+func (n *number) oneStyle(groups int) bool {
+	return n.joined(0, groups-1, sepSpace) || n.joined(0, groups-1, sepDash)
+}
+
+// issuedCard checks issuer and length (ISO/IEC 7812-1).
+func issuedCard(digits []byte) bool {
+	two, three, four := string(digits[:2]), string(digits[:3]), string(digits[:4])
+	switch {
+	case digits[0] == '4':
+		return len(digits) == 13 || len(digits) == 16 || len(digits) == 19
+	case two >= "51" && two <= "55", four >= "2221" && four <= "2720":
+		return len(digits) == 16
+	case two == "34" || two == "37":
+		return len(digits) == 15
+	case two == "36" || two == "38" || two == "39" || (three >= "300" && three <= "305"):
+		return len(digits) == 14
+	case four == "6011" || two == "65" || (four >= "3528" && four <= "3589") || (three >= "644" && three <= "649"):
+		return len(digits) == 16
+	}
+	return false
+}
+
+// luhn checks the last digit (ISO/IEC 7812-1, annex B).
+func luhn(d []byte) bool {
+	sum := 0
+	for i, b := range d {
+		v := int(b - '0')
+		if (len(d)-i)%2 == 0 {
+			if v *= 2; v > 9 {
+				v -= 9
+			}
+		}
+		sum += v
+	}
+	return sum%10 == 0
+}
+
+// matchPhone finds international numbers (+49 30 901820) and North American
+// ones ((212) 555-0143, 212-555-0143, 1.212.555.0143). Numbers with spaces
+// only, local ones (555-0143) and digits alone are ambiguous.
+func (n *number) matchPhone(start int) span {
+	at := n.from[0]
+	if n.left == edgeCode {
+		return span{}
+	}
+	if plus := n.plusBefore(start); plus >= 0 {
+		return n.matchInternational(plus)
+	}
+	first := 0
+	if n.lens(0, 1) && n.text[at] == '1' && n.n > 1 {
+		first = 1
+	}
+	found := span{from: at, name: detectPhone, context: phoneWords}
+	if first == 0 && at > start && n.text[at-1] == '(' {
+		found.from--
+	}
+	switch {
+	case n.lens(first, 3, 3, 4):
+		return n.matchNANP(found, first, first+2)
+	case n.lens(first, 3, 7) && n.sep[first] == sepParen:
+		return n.matchNANP(found, first, first+1)
+	case n.lens(0, 10), n.lens(0, 11) && n.text[at] == '1':
+		found.to = n.to[0]
+		area := n.text[n.to[0]-10:]
+		if n.left != edgeFree || n.right(0) != edgeFree || area[0] < '2' || area[3] < '2' {
+			return span{}
+		}
+		return found
+	case n.lens(0, 3, 4) && n.sep[0] == sepDash && n.left == edgeFree && n.right(1) == edgeFree && n.text[at] >= '2':
+		found.to = n.to[1]
+		return found
+	}
+	return span{}
+}
+
+// matchNANP confirms area code and exchange in the groups first to last.
+func (n *number) matchNANP(found span, first, last int) span {
+	var buf [maxGroups * maxDigits]byte
+	found.to = n.to[last]
+	d := n.digits(first, last+1, &buf)
+	right := n.right(last)
+	if d[0] < '2' || d[3] < '2' || right == edgeCode {
+		return span{}
+	}
+	formatted := !n.joined(0, last, sepSpace) || n.whole(found.from, found.to)
+	fictional := string(d[:3]) == "555" // as in synthetic records
+	if formatted && n.left == edgeFree && right == edgeFree && (fictional || validPhone(string(d), "US")) {
+		found.context = nil
+	}
+	return found
+}
+
+// plusBefore returns where a plus sign before the first group is, or -1.
+func (n *number) plusBefore(start int) int {
+	i := n.from[0] - 1
+	if i > start && n.text[i] == '(' {
+		i--
+	}
+	if i < start || n.text[i] != '+' || (i > 0 && (isDigit(n.text[i-1]) || isLetter(n.text[i-1]))) {
+		return -1
+	}
+	return i
+}
+
+// matchInternational takes as many groups as make a valid number.
+func (n *number) matchInternational(plus int) span {
+	for last := n.n - 1; last >= 0; last-- {
+		if length := n.to[last] - plus; length < 8 || length > 32 || n.right(last) == edgeCode {
+			continue
+		}
+		if validPhone(string(n.text[plus:n.to[last]]), "") {
+			return span{from: plus, to: n.to[last], name: detectPhone}
+		}
+	}
+	return span{}
+}
+
+func validPhone(text, region string) bool {
+	parsed, err := phonenumbers.Parse(text, region)
+	return err == nil && phonenumbers.IsValidNumber(parsed)
+}
+
+// matchIPv4 finds dotted addresses. Those with five digits or less also look
+// like the number of a section or version.
+func (n *number) matchIPv4() span {
+	if n.n < 4 || !n.joined(0, 3, sepDot) || n.left != edgeFree || n.right(3) != edgeFree {
+		return span{}
+	}
+	digits := 0
+	for i := range 4 {
+		group := n.text[n.from[i]:n.to[i]]
+		value := 0
+		for _, b := range group {
+			value = value*10 + int(b-'0')
+		}
+		if len(group) > 3 || value > 255 || (len(group) > 1 && group[0] == '0') {
+			return span{}
+		}
+		digits += len(group)
+	}
+	found := span{from: n.from[0], to: n.to[3], name: detectIP}
+	if versionWords.before(n.text, found.from) {
+		return span{}
+	}
+	if digits <= 5 {
+		found.context = ipWords
+	}
+	return found
+}
+
+// mbiLetters are the letters of an MBI: all but B, I, L, O, S and Z.
+const mbiLetters = "ACDEFGHJKMNPQRTUVWXY"
+
+// mbiForm is the kind of each of the eleven signs: digit from 1, letter, letter
+// or digit, digit (CMS, "Understanding the Medicare Beneficiary Identifier
+// Format").
+const mbiForm = "1axnaxnaann"
+
+// matchMBI finds Medicare beneficiary identifiers, with or without the dashes
+// of the card. Small letters are ambiguous.
+func matchMBI(text []byte, at int) span {
+	if at > 0 && (isLetter(text[at-1]) || text[at-1] == '-') {
+		return span{}
+	}
+	found := span{from: at, name: detectMBI}
+	for i, kind := range []byte(mbiForm) {
+		if (i == 4 || i == 7) && at < len(text) && text[at] == '-' {
+			at++
+		}
+		if at >= len(text) {
+			return span{}
+		}
+		b := text[at]
+		if b >= 'a' && b <= 'z' {
+			b -= 'a' - 'A'
+			found.context = mbiWords
+		}
+		letter := bytes.IndexByte([]byte(mbiLetters), b) >= 0
+		switch {
+		case kind == '1' && (b < '1' || b > '9'), kind == 'n' && !isDigit(b), kind == 'a' && !letter,
+			kind == 'x' && !letter && !isDigit(b):
+			return span{}
+		}
+		at++
+	}
+	if at < len(text) && (isDigit(text[at]) || isLetter(text[at]) || (text[at] == '-' && at+1 < len(text) && isDigit(text[at+1]))) {
+		return span{}
+	}
+	found.to = at
+	return found
+}
