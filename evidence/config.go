@@ -34,7 +34,7 @@ type Config struct {
 	// MaxBatchBytes and MaxBatchRecords bound one segment (a single record
 	// may be larger). 4 MiB, 1024.
 	MaxBatchBytes, MaxBatchRecords int
-	// InFlight is how many segments are stored at the same time. 4.
+	// InFlight is how many segments are stored at the same time. 8.
 	InFlight int
 	// QueueBytes bounds the records that wait for a segment. 64 MiB.
 	QueueBytes int
@@ -67,7 +67,7 @@ func (c *Config) check() error {
 	setDefault(&c.RetryWindow, 5*time.Second)
 	setDefault(&c.MaxBatchBytes, 4<<20)
 	setDefault(&c.MaxBatchRecords, 1024)
-	setDefault(&c.InFlight, 4)
+	setDefault(&c.InFlight, 8)
 	setDefault(&c.QueueBytes, 64<<20)
 	if c.Clock == nil {
 		c.Clock = time.Now

@@ -131,7 +131,7 @@ func (v *verifier) readManifest(ctx context.Context) error {
 		return err
 	}
 	var m manifest
-	if err := json.Unmarshal(object.Body, &m); err != nil || m.Format != manifestFormat {
+	if json.Unmarshal(object.Body, &m) != nil || m.Format != manifestFormat {
 		v.finding(manifestKey, KindMalformed, "This is not what Fetch wrote.")
 		return nil
 	}

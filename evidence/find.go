@@ -100,6 +100,7 @@ func (c *chain) add(r *Record) {
 		c.leased = c.leased || r.Lease != nil
 	case TypeLeaseRevoked:
 		c.revoked = true
+	default: // the others neither end a query nor lease anything
 	}
 }
 

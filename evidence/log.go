@@ -128,6 +128,7 @@ func (l *Log) Append(ctx context.Context, r *Record) (Receipt, error) {
 	}
 	done := make(chan outcome, 1)
 	it.done = done
+	//nolint:contextcheck // storing outlives ctx: what has a sequence number must be stored
 	if err := l.enter(it); err != nil {
 		return Receipt{}, err
 	}
@@ -189,7 +190,7 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 	err := l.Flush(ctx)
 	if err == nil {
-		err = l.appendLast()
+		err = l.appendLast() //nolint:contextcheck // as in Append
 	}
 	if err == nil {
 		err = l.Flush(ctx)

@@ -158,7 +158,7 @@ func describeActor(a *Actor) string {
 
 // step writes one record.
 func (p *printer) step(r *Record, requester *Actor) {
-	what := ""
+	var what string
 	switch r.Type {
 	case TypeIntent:
 		what = "received" + decided(r.Decision)

@@ -68,14 +68,8 @@ func collectTold(ctx context.Context, store worm.Store, writer string, told map[
 	if err != nil {
 		return err
 	}
-	text, err := noteText(object.Body)
-	if err != nil {
-		return nil //nolint:nilerr // verification reports a broken announcement
-	}
-	a, err := parseAnnouncement(text)
-	if err != nil {
-		return nil //nolint:nilerr // as above
-	}
+	// Verification reports a broken announcement; it tells nothing here.
+	a, _ := readAnnouncement(object.Body)
 	for _, p := range a.Predecessors {
 		if _, have := told[p.Writer]; !have {
 			told[p.Writer] = p
@@ -119,16 +113,22 @@ func (p *Predecessor) describe(ctx context.Context, store worm.Store) error {
 	if err != nil {
 		return err
 	}
-	s, err := parseSegment(object.Body)
-	if err != nil {
+	if err := p.take(object.Body); err != nil {
 		p.Problem = err.Error()
-		return nil
+	}
+	return nil
+}
+
+// take notes what the last whole segment says.
+func (p *Predecessor) take(body []byte) error {
+	s, err := parseSegment(body)
+	if err != nil {
+		return err
 	}
 	p.Checkpoint = string(s.note)
 	last, err := s.record(len(s.records) - 1)
 	if err != nil {
-		p.Problem = err.Error()
-		return nil
+		return err
 	}
 	p.Closed = last.Type == TypeWriterClosed
 	return nil

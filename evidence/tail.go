@@ -141,5 +141,6 @@ func (o *opened) add(r *Record, since time.Time, done *settled) {
 		if r.QueryID != "" {
 			done.queries[r.QueryID] = true
 		}
+	default: // the others leave nothing behind
 	}
 }

@@ -102,17 +102,17 @@ func findIPv6(text []byte, from int) span {
 		if i < 0 {
 			return span{}
 		}
-		start, end, colons, digits := at+i, at+i, 0, 0
+		start, end, colons, digits, gap := at+i, at+i, 0, 0, false
 		for start > from && isHex(text[start-1]) {
 			start--
 		}
 		for end = start; end < len(text) && (isHex(text[end]) || text[end] == ':' || (text[end] == '.' && colons > 1)); end++ {
-			switch {
-			case text[end] == ':':
-				colons++
-			default:
+			if text[end] != ':' {
 				digits++
+				continue
 			}
+			colons++
+			gap = gap || (end > start && text[end-1] == ':')
 		}
 		stop := end
 		for stop > start && text[stop-1] == '.' { // the end of a sentence
@@ -120,7 +120,7 @@ func findIPv6(text []byte, from int) span {
 		}
 		free := (start == 0 || (!isLetter(text[start-1]) && !isDigit(text[start-1]))) &&
 			(end == len(text) || (!isLetter(text[end]) && !isDigit(text[end])))
-		if colons >= 2 && digits >= 4 && stop-start <= 45 && free {
+		if (gap || colons >= 6) && digits >= 4 && stop-start <= 45 && free {
 			if a, err := netip.ParseAddr(string(text[start:stop])); err == nil && a.Is6() {
 				return span{from: start, to: stop, name: detectIP}
 			}

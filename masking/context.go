@@ -38,13 +38,13 @@ var (
 // around reports whether the column's name or the words before text[at] mention
 // the context.
 func (c *contextWords) around(column string, text []byte, at int) bool {
-	return mentions(c, column) || c.before(text, at)
+	return mentions(c, column) || mentions(c, text[max(0, at-contextBytes):at])
 }
 
-// before is around without the column, which the agent may name as it likes:
-// use it where a mention makes a value pass.
-func (c *contextWords) before(text []byte, at int) bool {
-	return mentions(c, text[max(0, at-contextBytes):at])
+// rightBefore is for words that let a value pass: they must stand close, and
+// the column's name, which the agent may choose, does not count.
+func (c *contextWords) rightBefore(text []byte, at int) bool {
+	return mentions(c, text[max(0, at-contextBytes/4):at])
 }
 
 // mentions splits text into words at everything that is no ASCII letter and

@@ -51,7 +51,7 @@ type Detectors struct {
 }
 
 // finder finds candidates that do not begin with a digit of their own: the next
-// one that starts at or after from and ends before len(text), or no span.
+// one that starts at or after from, or the zero span.
 type finder func(text []byte, from int) span
 
 // span is one candidate: text[from:to] is a <name>. The zero span is none.
@@ -61,6 +61,11 @@ type span struct {
 	// context, if set, must be mentioned in the column's name or shortly
 	// before: the candidate is ambiguous by itself.
 	context *contextWords
+}
+
+// accepted reports whether a candidate was found and has the context it needs.
+func (s span) accepted(column string, text []byte) bool {
+	return s.to > 0 && (s.context == nil || s.context.around(column, text, s.from))
 }
 
 // NewDetectors builds the chosen detectors.
@@ -118,7 +123,7 @@ func mrnFinder(expression string) (finder, error) {
 	if pattern.MatchString("") {
 		return nil, errors.New("MRN pattern matches the empty string")
 	}
-	if pattern.MatchString(replacement(detectMRN)) {
+	if pattern.MatchString(replacement(detectMRN)) || pattern.MatchString(RedactText) {
 		return nil, errors.New("MRN pattern matches the text that replaces a record number, " + replacement(detectMRN))
 	}
 	return func(text []byte, from int) span {
@@ -193,21 +198,24 @@ func (ds *Detectors) pass(column string, text []byte, hits map[string]int64, inJ
 		if first >= 0 {
 			limit = ahead[first].from
 		}
-		found := ds.numbers.next(column, text, at, limit)
-		if found.to == 0 && first < 0 {
-			break
-		}
+		found := ds.numbers.next(column, text, done, at, limit)
 		if found.to == 0 {
+			if first < 0 {
+				break
+			}
 			found = ahead[first]
+			if !found.accepted(column, text) {
+				// It may still be another kind of number.
+				at = found.from
+				ahead[first] = ds.finders[first](text, found.to)
+				continue
+			}
 		}
 		at = found.to
 		for i, find := range ds.finders {
 			if ahead[i].to > 0 && ahead[i].from < at {
 				ahead[i] = find(text, at)
 			}
-		}
-		if found.context != nil && !found.context.around(column, text, found.from) {
-			continue
 		}
 		bare := false
 		if inJSON {

@@ -23,19 +23,18 @@ func (n *number) matchSSN() span {
 	switch {
 	case n.left == edgeCode:
 		return span{}
-	case n.lens(0, 3, 2, 4) && n.sep[0] == n.sep[1] && n.sep[0] != sepParen:
+	case n.lens(0, 3, 2, 4) && n.sep[0] != sepParen && n.sep[1] != sepParen:
 		found.to = n.to[2]
 		right := n.right(2)
 		switch {
 		case right == edgeCode || !issuedSSN(n.digits(0, 3, &buf)):
 			return span{}
-		case n.sep[0] == sepDash && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
+		case n.joined(0, 2, sepDash) && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
 			found.context = nil
 		}
 		return found
 	case n.lens(0, 9) && n.left == edgeFree && n.right(0) == edgeFree && issuedSSN(n.digits(0, 1, &buf)):
 		found.to = n.to[0]
-		// Nine digits with a minus or a fraction are an amount.
 		return found
 	}
 	return span{}
@@ -137,12 +136,12 @@ func luhn(d []byte) bool {
 // matchPhone finds international numbers (+49 30 901820) and North American
 // ones ((212) 555-0143, 212-555-0143, 1.212.555.0143). Numbers with spaces
 // only, local ones (555-0143) and digits alone are ambiguous.
-func (n *number) matchPhone(start int) span {
+func (n *number) matchPhone(done int) span {
 	at := n.from[0]
 	if n.left == edgeCode {
 		return span{}
 	}
-	if plus := n.plusBefore(start); plus >= 0 {
+	if plus := n.plusBefore(done); plus >= 0 {
 		return n.matchInternational(plus)
 	}
 	first := 0
@@ -150,7 +149,7 @@ func (n *number) matchPhone(start int) span {
 		first = 1
 	}
 	found := span{from: at, name: detectPhone, context: phoneWords}
-	if first == 0 && at > start && n.text[at-1] == '(' {
+	if first == 0 && at > done && n.text[at-1] == '(' {
 		found.from--
 	}
 	switch {
@@ -190,12 +189,12 @@ func (n *number) matchNANP(found span, first, last int) span {
 }
 
 // plusBefore returns where a plus sign before the first group is, or -1.
-func (n *number) plusBefore(start int) int {
+func (n *number) plusBefore(done int) int {
 	i := n.from[0] - 1
-	if i > start && n.text[i] == '(' {
+	if i > done && n.text[i] == '(' {
 		i--
 	}
-	if i < start || n.text[i] != '+' || (i > 0 && (isDigit(n.text[i-1]) || isLetter(n.text[i-1]))) {
+	if i < done || n.text[i] != '+' || (i > 0 && (isDigit(n.text[i-1]) || isLetter(n.text[i-1]))) {
 		return -1
 	}
 	return i
@@ -219,7 +218,7 @@ func validPhone(text, region string) bool {
 	return err == nil && phonenumbers.IsValidNumber(parsed)
 }
 
-// matchIPv4 finds dotted addresses. Those with five digits or less also look
+// matchIPv4 finds dotted addresses. Those with four digits also look
 // like the number of a section or version.
 func (n *number) matchIPv4() span {
 	if n.n < 4 || !n.joined(0, 3, sepDot) || n.left != edgeFree || n.right(3) != edgeFree {
@@ -238,10 +237,10 @@ func (n *number) matchIPv4() span {
 		digits += len(group)
 	}
 	found := span{from: n.from[0], to: n.to[3], name: detectIP}
-	if versionWords.before(n.text, found.from) {
+	if versionWords.rightBefore(n.text, found.from) {
 		return span{}
 	}
-	if digits <= 5 {
+	if digits == 4 {
 		found.context = ipWords
 	}
 	return found
@@ -258,7 +257,7 @@ const mbiForm = "1axnaxnaann"
 // matchMBI finds Medicare beneficiary identifiers, with or without the dashes
 // of the card. Small letters are ambiguous.
 func matchMBI(text []byte, at int) span {
-	if at > 0 && (isLetter(text[at-1]) || text[at-1] == '-') {
+	if at > 0 && (isLetter(text[at-1]) || leftEdge(text, at) != edgeFree) {
 		return span{}
 	}
 	found := span{from: at, name: detectMBI}

@@ -85,7 +85,9 @@ func TestTokens(t *testing.T) {
 	}
 	a, _ := NewTokenizer([]byte(strings.Repeat("a", 32)))
 	b, _ := NewTokenizer([]byte(strings.Repeat("b", 32)))
-	token := func(x *Tokenizer, class, value string) string { return string(x.AppendToken(nil, class, []byte(value))) }
+	token := func(x *Tokenizer, class, value string) string {
+		return string(x.AppendToken(nil, class, []byte(value)))
+	}
 	one := token(a, "mrn", "42")
 	if !tokenShape.MatchString(one) || one != token(a, "mrn", "42") {
 		t.Errorf("token %q is not stable", one)

@@ -25,15 +25,11 @@ const (
 
 // number is the groups of digits from one position on.
 type number struct {
-	column string
-	text   []byte
-	n      int
-	from   [maxGroups]int
-	to     [maxGroups]int
-	sep    [maxGroups]separator // sep[i] stands after group i
-	// after stands after the last group, and goes on with a digit; sepNone if
-	// the digits end there.
-	after separator
+	text []byte
+	n    int
+	from [maxGroups]int
+	to   [maxGroups]int
+	sep  [maxGroups]separator // sep[i] stands between groups i and i+1
 	// left says what the first group is attached to.
 	left edge
 }
@@ -47,21 +43,19 @@ const (
 	edgeCode               // a letter or digit of a longer code
 )
 
-// next returns the first accepted number that starts in text[at:limit].
-func (s *numberScanner) next(column string, text []byte, at, limit int) span {
+// next returns the first number that starts in text[at:limit] and has the
+// context it needs. Signs before its first digit belong to it from text[done] on.
+func (s *numberScanner) next(column string, text []byte, done, at, limit int) span {
 	if !s.ssn && !s.phone && !s.card && !s.mbi && !s.ip {
 		return span{}
 	}
-	start := at
 	for at < limit {
 		if !isDigit(text[at]) {
 			at++
 			continue
 		}
-		// The rest of a run whose beginning was replaced or passed over is
-		// no number of its own.
 		if at == 0 || !isDigit(text[at-1]) {
-			if found := s.match(column, text, start, at); found.to > 0 {
+			if found := s.match(column, text, done, at); found.to > 0 {
 				return found
 			}
 		}
@@ -72,58 +66,50 @@ func (s *numberScanner) next(column string, text []byte, at, limit int) span {
 	return span{}
 }
 
-// match tries every kind of number at text[at]; what it returns may start a few
-// signs before, but not before start.
-func (s *numberScanner) match(column string, text []byte, start, at int) span {
+// match tries every kind of number at text[at], the surest first.
+func (s *numberScanner) match(column string, text []byte, done, at int) span {
 	if s.mbi {
-		if found := matchMBI(text, at); accepted(found, column, text) {
+		if found := matchMBI(text, at); found.accepted(column, text) {
 			return found
 		}
 	}
 	var n number
-	if !n.parse(column, text, at) {
+	if !n.parse(text, at) {
 		return span{}
 	}
 	if s.card {
-		if found := n.matchCard(); accepted(found, column, text) {
+		if found := n.matchCard(); found.accepted(column, text) {
 			return found
 		}
 	}
 	if s.ssn {
-		if found := n.matchSSN(); accepted(found, column, text) {
+		if found := n.matchSSN(); found.accepted(column, text) {
 			return found
 		}
 	}
 	if s.ip {
-		if found := n.matchIPv4(); accepted(found, column, text) {
+		if found := n.matchIPv4(); found.accepted(column, text) {
 			return found
 		}
 	}
 	if s.phone {
-		if found := n.matchPhone(start); accepted(found, column, text) {
-			found.context = nil
+		if found := n.matchPhone(done); found.accepted(column, text) {
 			return found
 		}
 	}
 	return span{}
 }
 
-// accepted reports whether a candidate was found and has the context it needs.
-func accepted(found span, column string, text []byte) bool {
-	return found.to > 0 && (found.context == nil || found.context.around(column, text, found.from))
-}
-
 // parse reads the groups from text[at] on. It is false for a run of digits
 // that is too long to be any identifier.
-func (n *number) parse(column string, text []byte, at int) bool {
-	n.column, n.text, n.left = column, text, leftEdge(text, at)
+func (n *number) parse(text []byte, at int) bool {
+	n.text, n.left = text, leftEdge(text, at)
 	for i := at; n.n < maxGroups; {
 		end := i
 		for end < len(text) && isDigit(text[end]) {
 			end++
 		}
 		if end-i > maxDigits {
-			n.after = sepNone
 			break
 		}
 		n.from[n.n], n.to[n.n] = i, end
@@ -132,7 +118,7 @@ func (n *number) parse(column string, text []byte, at int) bool {
 		if kind == sepNone || end+width >= len(text) || !isDigit(text[end+width]) {
 			return true
 		}
-		n.sep[n.n-1], n.after = kind, kind
+		n.sep[n.n-1] = kind
 		i = end + width
 	}
 	return n.n > 0
@@ -163,23 +149,18 @@ func (n *number) joined(i, j int, sep separator) bool {
 
 // right says what the end of group i touches.
 func (n *number) right(i int) edge {
-	if i+1 < n.n {
-		if s := n.sep[i]; s == sepDash || s == sepDot {
-			return edgeNumber
-		}
-		return edgeFree
-	}
-	if n.after == sepDash || n.after == sepDot {
-		if kind, width := separatorAt(n.text, n.to[i]); kind == n.after && n.to[i]+width < len(n.text) &&
-			isDigit(n.text[n.to[i]+width]) {
-			return edgeNumber
-		}
+	kind, width := separatorAt(n.text, n.to[i])
+	if next := n.to[i] + width; (kind == sepDash || kind == sepDot) && next < len(n.text) && isDigit(n.text[next]) {
+		return edgeNumber
 	}
 	return rightEdge(n.text, n.to[i])
 }
 
 // whole reports whether text[from:to] is everything that the text says.
 func (n *number) whole(from, to int) bool {
+	if len(n.text) > 2*contextBytes {
+		return false
+	}
 	for i, b := range n.text {
 		if (i < from || i >= to) && b != ' ' && b != '"' {
 			return false

@@ -119,7 +119,7 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrExist):
-		return s.compare(key, body)
+		return s.compare(ctx, key, body)
 	}
 	return fmt.Errorf("storing %s: %w: %w", key, worm.ErrUnavailable, err)
 }
@@ -207,8 +207,8 @@ func (s *Store) syncDir(name string) error {
 
 // compare tells whether an existing object is the same. If it is, it is made
 // durable once more: its creator may have died before it could.
-func (s *Store) compare(key string, body []byte) error {
-	object, err := s.Get(context.Background(), key, int64(len(body)))
+func (s *Store) compare(ctx context.Context, key string, body []byte) error {
+	object, err := s.Get(ctx, key, int64(len(body)))
 	if errors.Is(err, worm.ErrTooLarge) || err == nil && !bytes.Equal(object.Body, body) {
 		return fmt.Errorf("storing %s: %w", key, worm.ErrExists)
 	}

@@ -185,20 +185,20 @@ func TestFaults(t *testing.T) {
 			breakOff(w)
 		}},
 		{"connection cut before", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { breakOff(w) }},
-		{"503 storm", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(503) }},
+		{"503 storm", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusServiceUnavailable) }},
 		{"503 although stored", func(w http.ResponseWriter, forward func(http.ResponseWriter)) {
 			forward(discard())
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}},
 		{"409 ConditionalRequestConflict", func(w http.ResponseWriter, _ func(http.ResponseWriter)) {
-			w.WriteHeader(409)
+			w.WriteHeader(http.StatusConflict)
 			_, _ = w.Write([]byte(`<Error><Code>ConditionalRequestConflict</Code></Error>`))
 		}},
-		{"412 although nothing is there", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(412) }},
+		{"412 although nothing is there", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusPreconditionFailed) }},
 		{"too slow, but stored", func(w http.ResponseWriter, forward func(http.ResponseWriter)) {
 			forward(discard())
 			time.Sleep(700 * time.Millisecond)
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 		}},
 	}
 	for _, test := range tests {
@@ -231,7 +231,7 @@ func TestFaults(t *testing.T) {
 
 // TestRefused: what cannot succeed is not tried again.
 func TestRefused(t *testing.T) {
-	store, f := openFaulty(t, func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(403) })
+	store, f := openFaulty(t, func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusForbidden) })
 	err := store.Create(t.Context(), "k", []byte("body"))
 	if !errors.Is(err, worm.ErrUnavailable) || f.puts.Load() != 1 {
 		t.Errorf("%v after %d attempts", err, f.puts.Load())
@@ -239,7 +239,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestStorm(t *testing.T) {
-	store, f := openFaulty(t, func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(503) })
+	store, f := openFaulty(t, func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusServiceUnavailable) })
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
 	err := store.Create(ctx, "k", []byte("body"))
