@@ -114,6 +114,9 @@ type Limits struct {
 	LockTimeout time.Duration
 	// MaxAffected rolls a write back that touches more rows; negative is no bound.
 	MaxAffected int64
+	// Classes let an engine whose server says where an output comes from check
+	// that no protected column is about to leave unmasked.
+	Classes *masking.Classification
 }
 
 // Estimate is the planner's advice. It is never what enforces.

@@ -9,10 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/internal/testenv"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/worm"
-	"github.com/chaperone-sql/chaperone/worm/s3"
 )
 
 // away adds the latency of a store that is not on this machine.
@@ -26,10 +23,7 @@ func (a away) Create(ctx context.Context, key string, body []byte) error {
 // BenchmarkAppend compares group commit with one object a record, on the S3
 // server of this machine and with the latency of a distant one added.
 func BenchmarkAppend(b *testing.B) {
-	server := testenv.S3(b)
-	local, err := s3.New(b.Context(), s3.Config{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
-		PathStyle: true, Retention: time.Hour, AccessKey: server.AccessKey, SecretKey: masking.Secret(server.SecretKey)})
-	must(b, err)
+	local, _ := bucket(b)
 	for name, store := range map[string]worm.Store{"local": local, "15ms": away{local}} {
 		for _, clients := range []int{1, 16, 256} {
 			b.Run(fmt.Sprintf("%s/group/%d", name, clients), func(b *testing.B) {

@@ -48,7 +48,8 @@ func Fetch(ctx context.Context, from, to worm.Store, prefixes ...string) (*Fetch
 	if len(prefixes) == 0 {
 		prefixes = []string{root, "approvals/"}
 	}
-	m := manifest{Format: manifestFormat, Time: time.Now().UTC(), Checkpoints: map[string]string{}, Anomalies: map[string]string{}}
+	m := manifest{Format: manifestFormat, Time: time.Now().UTC(),
+		Checkpoints: map[string]string{}, Anomalies: map[string]string{}}
 	total := &Fetched{}
 	for _, prefix := range prefixes {
 		if err := copyAll(ctx, from, to, prefix, &m, total); err != nil {
@@ -121,6 +122,11 @@ func (m *manifest) addCheckpoints(ctx context.Context, copied worm.Store) error 
 	return nil
 }
 
+func parseManifest(body []byte) (m manifest, ok bool) {
+	err := json.Unmarshal(body, &m)
+	return m, err == nil && m.Format == manifestFormat
+}
+
 // readManifest takes in what Fetch noted, if the copy was made by it.
 func (v *verifier) readManifest(ctx context.Context) error {
 	object, err := v.store.Get(ctx, manifestKey, maxSegment)
@@ -130,8 +136,8 @@ func (v *verifier) readManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var m manifest
-	if json.Unmarshal(object.Body, &m) != nil || m.Format != manifestFormat {
+	m, ok := parseManifest(object.Body)
+	if !ok {
 		v.finding(manifestKey, KindMalformed, "This is not what Fetch wrote.")
 		return nil
 	}
@@ -147,8 +153,8 @@ func (v *verifier) readManifest(ctx context.Context) error {
 		v.o.Checkpoints = append(v.o.Checkpoints, text)
 	}
 	for key, anomaly := range m.Anomalies {
-		v.finding(key, KindAnomaly, "When it was fetched the store told that somebody tried to hide or replace this object (%s). "+
-			"Its oldest version was fetched.", anomaly)
+		v.finding(key, KindAnomaly, "When it was fetched the store told that somebody tried to hide or replace this object "+
+			"(%s). Its oldest version was fetched.", anomaly)
 	}
 	return nil
 }

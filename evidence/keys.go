@@ -94,7 +94,8 @@ func ReadPrivateFile(path string) (text masking.Secret, err error) {
 		return "", fmt.Errorf("reading private key: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("reading private key: %s may be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
+		return "", fmt.Errorf("reading private key: %s may be read by others (mode %04o): chmod 600 it",
+			path, info.Mode().Perm())
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {

@@ -123,7 +123,8 @@ func (o *opened) add(r *Record, since time.Time, done *settled) {
 	switch r.Type {
 	case TypeLeaseIssued:
 		if r.Lease != nil && !r.Time.Before(since) {
-			o.leases = append(o.leases, LeaseLeft{Writer: r.Writer, QueryID: r.QueryID, Connection: r.Connection, Lease: *r.Lease})
+			o.leases = append(o.leases,
+				LeaseLeft{Writer: r.Writer, QueryID: r.QueryID, Connection: r.Connection, Lease: *r.Lease})
 		}
 	case TypeLeaseRevoked:
 		if r.Lease != nil {
@@ -131,8 +132,8 @@ func (o *opened) add(r *Record, since time.Time, done *settled) {
 		}
 	case TypeIntent:
 		if !r.Time.Before(since) {
-			o.intents[r.QueryID] = IntentLeft{Writer: r.Writer, QueryID: r.QueryID, RecordID: r.ID, SessionID: r.SessionID,
-				Connection: r.Connection, Time: r.Time, Actor: r.Actor}
+			o.intents[r.QueryID] = IntentLeft{Writer: r.Writer, QueryID: r.QueryID, RecordID: r.ID,
+				SessionID: r.SessionID, Connection: r.Connection, Time: r.Time, Actor: r.Actor}
 		}
 	case TypeOutcome, TypeApprovalRequested:
 		// Only what comes after: an approved query has a second intent.

@@ -205,13 +205,14 @@ func (v *verifier) clock(key string, s *segment, modified time.Time) {
 		return
 	}
 	if late := modified.Sub(s.Time); late > v.o.ClockSkew+storageSlack {
-		v.note(key, KindClock, "It was stored %s after it was made: the store was away, or a clock was wrong.", late.Round(time.Second))
+		v.note(key, KindClock, "It was stored %s after it was made: the store was away, or a clock was wrong.",
+			late.Round(time.Second))
 	}
 	if !s.Time.After(modified.Add(v.o.ClockSkew)) {
 		return
 	}
-	v.finding(key, KindClock, "The writer's clock said %s when the store's said %s: one of them was wrong, or the segment "+
-		"was made to look later.", s.Time.Format(time.RFC3339), modified.Format(time.RFC3339))
+	v.finding(key, KindClock, "The writer's clock said %s when the store's said %s: one of them was wrong, or the "+
+		"segment was made to look later.", s.Time.Format(time.RFC3339), modified.Format(time.RFC3339))
 }
 
 func (v *verifier) count(s *segment) {
@@ -229,8 +230,8 @@ func (v *verifier) continues(l *logState, s *segment) {
 	case err != nil:
 		v.finding(key, KindContent, "This segment was changed: %v.", err)
 	case s.First != l.end.tree.size():
-		v.finding(key, KindForked, "This segment begins at record %d but the log before it has %d: it belongs to another history.",
-			s.First, l.end.tree.size())
+		v.finding(key, KindForked, "This segment begins at record %d but the log before it has %d: "+
+			"it belongs to another history.", s.First, l.end.tree.size())
 	case !sameRoot(before, l.end.tree):
 		v.finding(key, KindForked, "This segment continues a log with other records before it: the log has two histories.")
 	}
@@ -274,7 +275,8 @@ func (v *verifier) verifyLinks(ctx context.Context, l *logState) error {
 			want := linkBody(key)
 			object, err := v.store.Get(ctx, key, int64(len(want)))
 			switch {
-			case errors.Is(err, worm.ErrNotFound), errors.Is(err, worm.ErrTooLarge), err == nil && !bytes.Equal(object.Body, want):
+			case errors.Is(err, worm.ErrNotFound), errors.Is(err, worm.ErrTooLarge),
+				err == nil && !bytes.Equal(object.Body, want):
 				v.finding(key, KindContent, "This link was changed: it does not hold its own key.")
 			case err != nil:
 				return err
@@ -295,7 +297,8 @@ func (v *verifier) checkLinks(l *logState, number uint64, want map[string]bool) 
 	}
 	for _, query := range l.links[number] {
 		if !want[query] {
-			v.finding(linkKey(query, l.writer, number), KindUnexplained, "This link points at a segment that has no such record.")
+			v.finding(linkKey(query, l.writer, number), KindUnexplained,
+				"This link points at a segment that has no such record.")
 		}
 	}
 	delete(l.links, number)
@@ -311,8 +314,8 @@ func (v *verifier) strand(l *logState, s *segment, body []byte) {
 	for i, p := range l.told {
 		for _, seen := range p.Stranded {
 			if s.Durable <= l.end.next && seen.Segment == s.Segment && seen.SHA256 == digest(body) {
-				v.note(key, KindCut, "It was on its way when the writer died, behind one that was not stored; nothing in it was "+
-					"released. The announcement of %s says so.", l.by[i])
+				v.note(key, KindCut, "It was on its way when the writer died, behind one that was not stored; "+
+					"nothing in it was released. The announcement of %s says so.", l.by[i])
 				return
 			}
 		}
@@ -367,8 +370,9 @@ func (v *verifier) verifyEnd(l *logState) {
 	case v.fresh(l, v.lastSeen(l)):
 		v.note(next, KindCut, "The writer is still running; its log is whole up to here.")
 	default:
-		v.finding(next, KindCut, "The log ends without writer.closed at %s, and no later start of the instance says that it ended "+
-			"here: its end was cut off, or the gateway died and was never started again.", v.lastSeen(l).Format(time.RFC3339))
+		v.finding(next, KindCut, "The log ends without writer.closed at %s, and no later start of the instance says "+
+			"that it ended here: its end was cut off, or the gateway died and was never started again.",
+			v.lastSeen(l).Format(time.RFC3339))
 	}
 }
 

@@ -14,11 +14,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/chaperone-sql/chaperone/internal/testenv"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/worm"
 	"github.com/chaperone-sql/chaperone/worm/dir"
-	"github.com/chaperone-sql/chaperone/worm/s3"
 )
 
 // recording is a store with everything in it: an instance that was closed,
@@ -320,11 +317,7 @@ func TestTamperMatrix(t *testing.T) {
 		"dir": func(t *testing.T) *world { return newWorld(t) },
 		"s3": func(t *testing.T) *world {
 			w := newWorld(t)
-			server := testenv.S3(t)
-			store, err := s3.New(t.Context(), s3.Config{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
-				PathStyle: true, Retention: time.Hour, AccessKey: server.AccessKey, SecretKey: masking.Secret(server.SecretKey)})
-			must(t, err)
-			w.store = store
+			w.store, _ = bucket(t)
 			return w
 		},
 	}
@@ -547,5 +540,33 @@ func waitForAny(t testing.TB, store worm.Store) {
 	t.Helper()
 	for found := false; !found; {
 		must(t, store.List(t.Context(), writersDir, "", func(worm.Entry) bool { found = true; return false }))
+	}
+}
+
+// TestAnomaliesOfTheStore: a delete marker and a newer version over evidence
+// hide nothing, and are reported, also from a copy.
+func TestAnomaliesOfTheStore(t *testing.T) {
+	w := newWorld(t)
+	store, client := bucket(t)
+	w.store = store
+	r := record(t, w)
+	marked, replaced := segmentKey(r.first, 1), segmentKey(r.other, 1)
+	client.hide(t, marked)
+	client.overwrite(t, replaced, []byte("forged"))
+	path := t.TempDir()
+	copied, err := dir.New(dir.Config{Path: path})
+	must(t, err)
+	_, err = Fetch(t.Context(), store, copied)
+	must(t, err)
+	for name, from := range map[string]worm.Store{"bucket": store, "copy": copied} {
+		report, err := Verify(t.Context(), from, w.trusted, Options{Copy: name == "copy"})
+		must(t, err)
+		if len(report.Findings) != 2 || report.Findings[0].Kind != KindAnomaly || report.Findings[0].Object != marked ||
+			report.Findings[1].Object != replaced {
+			t.Errorf("%s: %+v", name, report.Findings)
+		}
+	}
+	if records, err := NewReader(store, w.trusted).Find(t.Context(), r.query); err != nil || len(records) != 5 {
+		t.Errorf("%d records, %v", len(records), err)
 	}
 }

@@ -69,7 +69,8 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // checkInstance allows names of [a-z0-9.-] that start with a letter or digit.
 func checkInstance(name string) error {
 	if name == "" || len(name) > maxInstance || name[0] == '.' || name[0] == '-' {
-		return fmt.Errorf("%w: an instance name has 1 to %d characters and starts with a letter or digit", ErrInvalid, maxInstance)
+		return fmt.Errorf("%w: an instance name has 1 to %d characters and starts with a letter or digit",
+			ErrInvalid, maxInstance)
 	}
 	for _, c := range []byte(name) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' {

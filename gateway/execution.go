@@ -52,6 +52,7 @@ func (c *call) prepare(ctx context.Context) (*execution, error) {
 	prepared := c.step("prepare")
 	run.estimate, err = run.session.Prepare(ctx, c.st, c.bound(), connectors.Limits{
 		Write: c.st.Write, Timeout: c.r.Timeout, LockTimeout: c.g.cfg.Limits.LockTimeout, MaxAffected: c.r.MaxAffected,
+		Classes: c.db.Classes,
 	})
 	prepared()
 	if err != nil {

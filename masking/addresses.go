@@ -81,13 +81,16 @@ func findURL(text []byte, from int) span {
 		for start > from && isLetter(text[start-1]) {
 			start--
 		}
+		if from = mark + 3; mark-start < 2 {
+			at = from
+			continue
+		}
 		for end < len(text) && text[end] > ' ' && bytes.IndexByte([]byte("\"'<>`\\|[]{}"), text[end]) < 0 {
 			end++
 		}
-		if mark-start >= 2 && end > mark+3 {
+		if end > mark+3 {
 			return span{from: start, to: end, name: detectURL}
 		}
-		from = mark + 3
 		at = from
 	}
 	return span{}

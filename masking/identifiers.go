@@ -177,6 +177,9 @@ func (n *number) matchNANP(found span, first, last int) span {
 	found.to = n.to[last]
 	d := n.digits(first, last+1, &buf)
 	right := n.right(last)
+	if right == edgeCode && n.text[found.to]|0x20 == 'x' { // an extension: 212-555-0143x12
+		right = edgeFree
+	}
 	if d[0] < '2' || d[3] < '2' || right == edgeCode {
 		return span{}
 	}

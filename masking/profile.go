@@ -55,26 +55,27 @@ func HIPAASafeHarbor() *Profile {
 
 var (
 	zip3Shape  = regexp.MustCompile(`^\d{3}$`)
-	yearShape  = regexp.MustCompile(`^\d{4}(-01-01([T ]00:00:00(\.0+)?(Z|[+-]00(:?00)?)?)?)?$`)
-	tokenShape = regexp.MustCompile(`^tok_[a-z2-7]{20}$`)
+	yearShape  = regexp.MustCompile(`^\d{4}(-01-01([t ]00:00(:00(\.0+)?)?(z|[+-]00(:?00)?)?)?)?$`)
+	tokenShape = regexp.MustCompile(`tok_[a-z2-7]{20}`)
 )
 
-// LooksMasked reports whether text is a value that the class's mask could have
-// produced. Such a value is never written into a protected column: an agent
-// that was shown a mask must not store it as data.
+// LooksMasked reports whether text is, or holds, a value that the class's mask
+// could have produced. Such a value is never written into a protected column: an
+// agent that was shown a mask must not store it as data. (So a date of the class
+// date or birth_date that is truly the first of January cannot be written.)
 func LooksMasked(class Class, text string) bool {
-	text = strings.TrimSpace(text)
+	text = strings.ToLower(strings.TrimSpace(text)) // upper(ssn) is a mask too
 	if strings.Contains(text, "[redacted") || tokenShape.MatchString(text) {
 		return true
 	}
 	switch class.Mask.Kind {
 	case Redact, Token:
-		shown := class.Mask.Text
+		shown := strings.ToLower(class.Mask.Text)
 		if shown == "" {
 			shown = RedactText
 		}
 		// A short column shows a prefix of the mask.
-		return text != "" && strings.HasPrefix(shown, text)
+		return text != "" && (strings.HasPrefix(shown, text) || strings.Contains(text, shown))
 	case ZIP3:
 		return zip3Shape.MatchString(text)
 	case Year, BirthYear:

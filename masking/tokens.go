@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// tokenBytes is how much of the HMAC a token keeps: 100 bits, written as 20
-// base32 characters.
+// tokenChars is how much of the HMAC a token keeps: 20 base32 characters, which
+// are 100 bits.
 const tokenChars = 20
 
 const tokenPrefix = "tok_"

@@ -209,7 +209,9 @@ func (s *Store) syncDir(name string) error {
 // durable once more: its creator may have died before it could.
 func (s *Store) compare(ctx context.Context, key string, body []byte) error {
 	object, err := s.Get(ctx, key, int64(len(body)))
-	if errors.Is(err, worm.ErrTooLarge) || err == nil && !bytes.Equal(object.Body, body) {
+	// Not found: the key is taken by something that is no object.
+	if errors.Is(err, worm.ErrTooLarge) || errors.Is(err, worm.ErrNotFound) ||
+		err == nil && !bytes.Equal(object.Body, body) {
 		return fmt.Errorf("storing %s: %w", key, worm.ErrExists)
 	}
 	if err != nil {
@@ -248,10 +250,8 @@ func (s *Store) open(key string) (*os.File, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case seen.IsDir():
-		return nil, fs.ErrNotExist
 	case !seen.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", key)
+		return nil, fs.ErrNotExist // no object; List tells of it
 	}
 	f, err := s.root.Open(key)
 	if err != nil {

@@ -207,7 +207,8 @@ func (s *Store) merge(page *s3.ListObjectVersionsOutput) []*history {
 		v := versions[0]
 		h := at(s.relative(v.Key))
 		id := aws.ToString(v.VersionId)
-		h.add(&history{newest: id, oldest: id, versions: 1, entry: worm.Entry{Size: aws.ToInt64(v.Size), Modified: lastModified(v)}})
+		h.add(&history{newest: id, oldest: id, versions: 1,
+			entry: worm.Entry{Size: aws.ToInt64(v.Size), Modified: lastModified(v)}})
 		versions = versions[1:]
 	}
 	return merged

@@ -1,0 +1,291 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	driversql "github.com/go-sql-driver/mysql"
+)
+
+// session is one connection under one credential.
+type session struct {
+	db       *sql.DB
+	conn     *sql.Conn
+	id       int64
+	flavour  flavour
+	database string
+	closed   bool
+
+	st   *connectors.Statement
+	lim  connectors.Limits
+	args []any
+	stmt *sql.Stmt
+}
+
+// ID is the server's connection id.
+func (s *session) ID() string { return strconv.FormatInt(s.id, 10) }
+
+// Catalog reads a snapshot.
+func (s *session) Catalog(ctx context.Context) (connectors.Catalog, error) {
+	cat, err := loadCatalog(ctx, s.conn, s.database)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return cat, nil
+}
+
+// Close ends the session.
+func (s *session) Close(context.Context) error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return errors.Join(s.conn.Close(), s.db.Close())
+}
+
+// Prepare opens the transaction, has the server resolve the statement, and asks
+// for its plan. MySQL keeps no lock after preparing, so the stamps are compared
+// here to fail early, and again after the execution, which is what counts.
+func (s *session) Prepare(ctx context.Context, st *connectors.Statement, args []connectors.Param, lim connectors.Limits,
+) (connectors.Estimate, error) {
+	s.st, s.lim = st, lim
+	var err error
+	if s.args, err = bind(args); err != nil {
+		return connectors.Estimate{}, err
+	}
+	for _, text := range s.bounds(lim) {
+		if _, err := s.conn.ExecContext(ctx, text); err != nil {
+			return connectors.Estimate{}, s.failed(ctx, err)
+		}
+	}
+	if err := s.unchanged(ctx); err != nil {
+		return connectors.Estimate{}, err
+	}
+	// Always prepared: the binary protocol has no place for a second statement.
+	if s.stmt, err = s.conn.PrepareContext(ctx, st.Text); err != nil {
+		return connectors.Estimate{}, s.failed(ctx, err)
+	}
+	return s.estimate(ctx)
+}
+
+func (s *session) unchanged(ctx context.Context) error {
+	if len(s.st.Stamps) == 0 {
+		return nil
+	}
+	now, err := currentStamps(ctx, s.conn, s.st.Stamps)
+	if err != nil {
+		return s.failed(ctx, err)
+	}
+	if !slices.Equal(now, s.st.Stamps) {
+		return connectors.ErrCatalogChanged
+	}
+	return nil
+}
+
+// estimate reads MariaDB's or MySQL's plan. Advice only: a plan of a form that
+// is not known is no error.
+func (s *session) estimate(ctx context.Context) (connectors.Estimate, error) {
+	if s.flavour == embedded {
+		return connectors.Estimate{}, nil // its EXPLAIN has no row counts
+	}
+	stmt, err := s.conn.PrepareContext(ctx, "EXPLAIN FORMAT=JSON "+s.st.Text)
+	if err != nil {
+		return connectors.Estimate{}, s.failed(ctx, err)
+	}
+	defer stmt.Close()
+	var text string
+	if err := stmt.QueryRowContext(ctx, s.args...).Scan(&text); err != nil {
+		return connectors.Estimate{}, s.failed(ctx, err)
+	}
+	var tree any
+	if err := json.Unmarshal([]byte(text), &tree); err != nil {
+		return connectors.Estimate{}, nil
+	}
+	est := connectors.Estimate{Known: true, Rows: 1}
+	walkPlan(tree, &est)
+	return est, nil
+}
+
+// walkPlan multiplies the tables of each block's nested loop: the rows that the
+// largest block produces, before grouping and LIMIT.
+func walkPlan(node any, est *connectors.Estimate) {
+	total := 0.0
+	var walk func(node any) float64
+	walk = func(node any) float64 {
+		switch n := node.(type) {
+		case map[string]any:
+			product := 1.0
+			if table, ok := n["table"].(map[string]any); ok {
+				rows := number(table, "rows", "rows_examined_per_scan")
+				if f := number(table, "filtered"); f > 0 && f <= 100 {
+					rows = rows * f / 100
+				}
+				est.Scanned = max(est.Scanned, number(table, "rows", "rows_examined_per_scan"))
+				total += rows
+				product = max(rows, 0)
+				for name, child := range table {
+					if name != "table" {
+						walk(child)
+					}
+				}
+				return product
+			}
+			for _, child := range n {
+				product *= walk(child)
+			}
+			return product
+		case []any:
+			product := 1.0
+			for _, child := range n {
+				product *= walk(child)
+			}
+			return product
+		}
+		return 1
+	}
+	est.Rows = walk(node)
+	est.Cost = max(total, est.Rows)
+}
+
+func number(m map[string]any, names ...string) float64 {
+	for _, name := range names {
+		if v, ok := m[name].(float64); ok {
+			return v
+		}
+	}
+	return 0
+}
+
+// Execute runs the prepared statement and feeds the sink.
+func (s *session) Execute(ctx context.Context, sink connectors.Sink) (connectors.Outcome, error) {
+	stop := context.AfterFunc(ctx, s.kill) // the driver only drops the connection
+	defer stop()
+	out := connectors.Outcome{Command: strings.ToUpper(string(s.st.Kind)), Affected: -1}
+	var err error
+	if s.lim.Write {
+		out.Affected, err = s.change(ctx, sink)
+	} else {
+		err = s.stream(ctx, sink)
+	}
+	if err != nil {
+		return connectors.Outcome{}, err
+	}
+	// The metadata locks of what was just read hold until the transaction ends.
+	if err := s.unchanged(ctx); err != nil {
+		return connectors.Outcome{}, err
+	}
+	how := "ROLLBACK"
+	if s.lim.Write {
+		how = "COMMIT"
+		if s.lim.MaxAffected >= 0 && out.Affected > s.lim.MaxAffected {
+			message := fmt.Sprintf("the statement touched %d rows, more than max_affected allows; it was rolled back", out.Affected)
+			_, err := s.conn.ExecContext(ctx, "ROLLBACK")
+			return connectors.Outcome{}, errors.Join(&connectors.Error{Kind: connectors.KindTooMany, Message: message}, err)
+		}
+	}
+	if _, err := s.conn.ExecContext(ctx, how); err != nil {
+		return connectors.Outcome{}, s.failed(ctx, err)
+	}
+	return out, nil
+}
+
+func (s *session) change(ctx context.Context, sink connectors.Sink) (affected int64, err error) {
+	if err := sink.Columns(nil); err != nil {
+		return 0, err
+	}
+	res, err := s.stmt.ExecContext(ctx, s.args...)
+	if err != nil {
+		return 0, s.failed(ctx, err)
+	}
+	if affected, err = res.RowsAffected(); err != nil {
+		return 0, s.failed(ctx, err)
+	}
+	return affected, nil
+}
+
+// stream reads rows until the sink has enough; then the query is killed on the
+// server, which leaves the transaction and its metadata locks as they are.
+func (s *session) stream(ctx context.Context, sink connectors.Sink) error {
+	rows, err := s.stmt.QueryContext(ctx, s.args...)
+	if err != nil {
+		return s.failed(ctx, err)
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return s.failed(ctx, err)
+	}
+	if len(types) != len(s.st.Outputs) {
+		return &connectors.Error{Kind: connectors.KindUnsupported,
+			Message: "the database describes another result than the gateway understood"}
+	}
+	enc := newEncoder(types)
+	if err := sink.Columns(enc.described); err != nil {
+		return err
+	}
+	for rows.Next() {
+		cells, err := enc.scan(rows)
+		if err != nil {
+			return s.failed(ctx, err)
+		}
+		more, err := sink.Row(cells)
+		if err != nil {
+			return err
+		}
+		if !more {
+			s.kill()
+			_ = rows.Close() // reports the kill
+			return s.settle(ctx)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.failed(ctx, err)
+	}
+	return nil
+}
+
+// settle waits out a kill that came too late for its query: it would hit the
+// next one.
+func (s *session) settle(ctx context.Context) error {
+	for range 20 {
+		var one int
+		err := s.conn.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+		var server *driversql.MySQLError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &server) && server.Number == 1317:
+			time.Sleep(time.Millisecond)
+		default:
+			return s.failed(ctx, err)
+		}
+	}
+	return &connectors.Error{Kind: connectors.KindUnavailable, Message: "the database keeps interrupting the session", Retryable: true}
+}
+
+// failed turns any failure into a *connectors.Error without values.
+func (s *session) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	if errors.Is(err, connectors.ErrCatalogChanged) {
+		return connectors.ErrCatalogChanged
+	}
+	var known *connectors.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var server *driversql.MySQLError
+	if errors.As(err, &server) {
+		return databaseError(server)
+	}
+	return &connectors.Error{Kind: connectors.KindUnavailable, Message: "the connection to the database broke off", Retryable: true}
+}
