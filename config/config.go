@@ -10,7 +10,7 @@ import "time"
 // Config is the whole file.
 type Config struct {
 	// Instance names this gateway in evidence; unique among the gateways that
-	// share a store. Letters, digits, "-" and "_".
+	// share a store. Small letters, digits and "-".
 	Instance string `yaml:"instance"`
 	// Listen is host:port. A host that is not loopback needs tls.
 	Listen string `yaml:"listen"`

@@ -19,7 +19,7 @@ import (
 
 var (
 	connectionName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	instanceName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+	instanceName   = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 )
 
 // defaults fills in what the file leaves out.
@@ -77,7 +77,7 @@ func set[T comparable](field *T, value T) {
 
 func (v *validator) config(c *Config) {
 	if !instanceName.MatchString(c.Instance) {
-		v.wrong([]string{"instance"}, "name this gateway with letters, digits, - and _, such as gateway-1")
+		v.wrong([]string{"instance"}, "name this gateway with small letters, digits and -, such as gateway-1")
 	}
 	v.listener(c)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {

@@ -139,7 +139,7 @@ func (c changed) Get(ctx context.Context, key string, limit int64) (worm.Object,
 // TestEveryByteCounts changes bytes of every evidence object.
 func TestEveryByteCounts(t *testing.T) {
 	r := record(t, newWorld(t))
-	changes, step := 0, 29
+	changes, step := 0, 97
 	if testing.Short() {
 		step = 211
 	}

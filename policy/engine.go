@@ -6,19 +6,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
-	"time"
+	"strings"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/ext"
-	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // costLimit bounds what evaluating one rule may cost, in CEL's units.
 const costLimit = 100_000
 
-// ErrorRule is the rule named in a decision when a rule could not be evaluated.
-const ErrorRule = "policy-error"
+// Rules that no configuration writes, named in decisions.
+const (
+	// ErrorRule is named when a rule could not be evaluated.
+	ErrorRule = "policy-error"
+	// DefaultDenyRule is named when no rule matched.
+	DefaultDenyRule = "default-deny"
+)
+
+// ruleName is what a rule may be called.
+var ruleName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
 // Engine holds compiled rules. It is safe for concurrent use.
 type Engine struct {
@@ -31,7 +38,20 @@ type compiled struct {
 	program cel.Program
 }
 
-// New compiles rules. It reports every rule that is wrong, by name.
+// RuleError is one rule that New refuses.
+type RuleError struct {
+	// Index is the rule's place in the list given to New.
+	Index int
+	Name  string
+	// InWhen is true if the condition is at fault.
+	InWhen bool
+	// Problem is one line that says what is wrong.
+	Problem string
+}
+
+func (e *RuleError) Error() string { return fmt.Sprintf("rule %q: %s", e.Name, e.Problem) }
+
+// New compiles rules. Its error joins a RuleError for each rule that is wrong.
 func New(rules []Rule) (*Engine, error) {
 	env, err := environment()
 	if err != nil {
@@ -40,15 +60,17 @@ func New(rules []Rule) (*Engine, error) {
 	e := &Engine{}
 	var wrong []error
 	seen := map[string]bool{}
-	for _, r := range rules {
-		program, err := compile(env, r)
-		if err == nil && seen[r.Name] {
-			err = errors.New("another rule has this name")
+	for i, r := range rules {
+		refuse := func(inWhen bool, problem string) {
+			wrong = append(wrong, &RuleError{Index: i, Name: r.Name, InWhen: inWhen, Problem: problem})
+		}
+		if problem := form(r, seen[r.Name]); problem != "" {
+			refuse(false, problem)
 		}
 		seen[r.Name] = true
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("rule %q: %w", r.Name, err))
-			continue
+		program, problem := compile(env, r.When)
+		if problem != "" {
+			refuse(true, problem)
 		}
 		e.rules = append(e.rules, compiled{r, program})
 	}
@@ -64,33 +86,59 @@ func New(rules []Rule) (*Engine, error) {
 	return e, nil
 }
 
-func compile(env *cel.Env, r Rule) (cel.Program, error) {
+// form says what is wrong with a rule besides its condition, or "".
+func form(r Rule, taken bool) string {
 	switch {
-	case r.Name == "":
-		return nil, errors.New("a rule needs a name")
-	case r.Message == "" && r.Effect != Allow:
-		return nil, errors.New("a rule that approves or denies needs a message")
+	case !ruleName.MatchString(r.Name):
+		return "name rules with small letters, digits and -"
+	case r.Name == ErrorRule || r.Name == DefaultDenyRule:
+		return "this name is the gateway's own"
+	case taken:
+		return "another rule has this name"
 	case !slices.Contains([]Effect{Allow, Approve, Deny}, r.Effect):
-		return nil, fmt.Errorf("effect %q is none of allow, approve, deny", r.Effect)
+		return fmt.Sprintf("effect %q is none of allow, approve, deny", r.Effect)
+	case strings.TrimSpace(r.Message) == "" && r.Effect != Allow:
+		return "a rule that approves or denies needs a message for the agent"
 	case r.Approvals < 0 || r.Expires < 0:
-		return nil, errors.New("approvals and expires cannot be negative")
+		return "approvals and expires cannot be negative"
+	case r.Effect != Approve && (r.Approvals != 0 || r.Expires != 0):
+		return "approvals and expires are for the effect approve"
 	}
-	ast, issues := env.Compile(r.When)
+	return ""
+}
+
+// compile returns the program of a condition, or one line that says what is
+// wrong with it.
+func compile(env *cel.Env, when string) (cel.Program, string) {
+	ast, issues := env.Compile(when)
 	if issues.Err() != nil {
-		return nil, issues.Err()
+		var all []string
+		for _, e := range issues.Errors() {
+			message, _, _ := strings.Cut(e.Message, "\n")
+			all = append(all, fmt.Sprintf("%s (character %d)", message, e.Location.Column()+1))
+		}
+		return nil, strings.Join(all, "; ")
 	}
 	if ast.OutputType() != cel.BoolType {
-		return nil, fmt.Errorf("the condition is of type %s, not bool", ast.OutputType())
+		return nil, fmt.Sprintf("the condition is of type %s, not bool", ast.OutputType())
 	}
-	return env.Program(ast, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
+	program, err := env.Program(ast, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		message, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, message
+	}
+	return program, ""
 }
 
 // Version is a digest of the rules.
 func (e *Engine) Version() string { return e.version }
 
-// Decide evaluates every rule. A rule that fails denies: what cannot be decided
-// does not run.
+// Decide evaluates every rule; the strictest effect wins. A rule that fails
+// denies: what cannot be decided does not run. An error is a defect of the caller.
 func (e *Engine) Decide(in Input) (Decision, error) {
+	if in.Statement == nil {
+		return Decision{}, errors.New("deciding: there is no statement")
+	}
 	vars := variables(in)
 	byEffect := map[Effect][]Matched{}
 	for _, r := range e.rules {
@@ -100,8 +148,8 @@ func (e *Engine) Decide(in Input) (Decision, error) {
 			hit, ok = out.Value().(bool)
 		}
 		if !ok {
-			return Decision{Effect: Deny, Version: e.version, Matched: []Matched{{Rule: ErrorRule,
-				Message: fmt.Sprintf("The rule %q could not be evaluated, so the statement is denied.", r.Name)}}}, nil
+			return e.deny(ErrorRule, fmt.Sprintf("The rule %q could not be evaluated, so the statement is denied.", r.Name),
+				"Ask the operator of the gateway to mend the rule."), nil
 		}
 		if hit {
 			byEffect[r.Effect] = append(byEffect[r.Effect], Matched{
@@ -111,169 +159,13 @@ func (e *Engine) Decide(in Input) (Decision, error) {
 	}
 	for _, effect := range []Effect{Deny, Approve, Allow} {
 		if matched := byEffect[effect]; len(matched) > 0 {
-			explain(matched, in.Statement)
+			addHints(matched, in.Statement)
 			return Decision{Effect: effect, Matched: matched, Version: e.version}, nil
 		}
 	}
-	return Decision{Effect: Deny, Version: e.version}, nil
+	return e.deny(DefaultDenyRule, "No rule allows this statement.", "Plain SELECT statements are what agents can run."), nil
 }
 
-// explain completes a rule's hint with what the engine knows about the very
-// use, function or relation that it is about.
-func explain(matched []Matched, st *connectors.Statement) {
-	for i := range matched {
-		if matched[i].Hint != "" {
-			continue
-		}
-		switch matched[i].Rule {
-		case "destroyed-use", "protected-predicate":
-			for _, use := range st.Uses {
-				if use.Seen == connectors.SeenDestroyed && use.Hint != "" {
-					matched[i].Hint = use.Hint
-					break
-				}
-			}
-		case "denied-catalog":
-			for _, r := range st.Relations {
-				if r.Denied != "" {
-					matched[i].Hint = r.Schema + "." + r.Name + ": " + r.Denied
-					break
-				}
-			}
-		case "denied-function":
-			for _, f := range st.Functions {
-				if f.Class != connectors.FunctionHarmless && f.Class != connectors.FunctionCatalog {
-					matched[i].Hint = fmt.Sprintf("%s is of the kind %q.", f.Name, f.Class)
-					break
-				}
-			}
-		}
-	}
-}
-
-// What rules see. The CEL type checker knows these structs, so a misspelt field
-// stops the start instead of denying at run time.
-type (
-	statementView struct {
-		Kind       string         `cel:"kind"`
-		Write      bool           `cel:"write"`
-		Runnable   bool           `cel:"runnable"`
-		Relations  []relationView `cel:"relations"`
-		Uses       []useView      `cel:"uses"`
-		Functions  []functionView `cel:"functions"`
-		Outputs    int64          `cel:"outputs"`
-		Lookups    int64          `cel:"lookups"`
-		Protected  bool           `cel:"protected"`
-		Shape      shapeView      `cel:"shape"`
-		Normalized string         `cel:"normalized"`
-	}
-	relationView struct {
-		Schema    string `cel:"schema"`
-		Name      string `cel:"name"`
-		Kind      string `cel:"kind"`
-		Write     bool   `cel:"write"`
-		Protected bool   `cel:"protected"`
-		Denied    string `cel:"denied"`
-	}
-	useView struct {
-		Column   string `cel:"column"`
-		Class    string `cel:"class"`
-		Kind     string `cel:"kind"`
-		Seen     string `cel:"seen"`
-		Openable bool   `cel:"openable"`
-	}
-	functionView struct {
-		Name       string `cel:"name"`
-		Volatility string `cel:"volatility"`
-		Class      string `cel:"class"`
-	}
-	shapeView struct {
-		Filtered  bool  `cel:"filtered"`
-		Limit     int64 `cel:"limit"`
-		Aggregate bool  `cel:"aggregate"`
-		Grouped   bool  `cel:"grouped"`
-		Joins     int64 `cel:"joins"`
-		Cartesian bool  `cel:"cartesian"`
-		Recursive bool  `cel:"recursive"`
-		Locking   bool  `cel:"locking"`
-		Where     bool  `cel:"where"`
-		Depth     int64 `cel:"depth"`
-	}
-	principalView struct {
-		Subject    string   `cel:"subject"`
-		ClientID   string   `cel:"client_id"`
-		OnBehalfOf string   `cel:"on_behalf_of"`
-		Groups     []string `cel:"groups"`
-		Roles      []string `cel:"roles"`
-	}
-	connectionView struct {
-		Name   string `cel:"name"`
-		Engine string `cel:"engine"`
-	}
-	requestView struct {
-		RowLimit     int64  `cel:"row_limit"`
-		ByteLimit    int64  `cel:"byte_limit"`
-		TimeoutMS    int64  `cel:"timeout_ms"`
-		MaxAffected  int64  `cel:"max_affected"`
-		PurposeOfUse string `cel:"purpose_of_use"`
-		HasReason    bool   `cel:"has_reason"`
-		SessionID    string `cel:"session_id"`
-		DryRun       bool   `cel:"dry_run"`
-		Parameters   int64  `cel:"parameters"`
-	}
-	estimateView struct {
-		Known   bool    `cel:"known"`
-		Rows    float64 `cel:"rows"`
-		Cost    float64 `cel:"cost"`
-		Scanned float64 `cel:"scanned"`
-	}
-)
-
-func environment() (*cel.Env, error) {
-	return cel.NewEnv(
-		ext.NativeTypes(ext.ParseStructTags(true),
-			statementType, principalType, connectionType, requestType, estimateType),
-		cel.Variable("statement", cel.ObjectType("policy.statementView")),
-		cel.Variable("principal", cel.ObjectType("policy.principalView")),
-		cel.Variable("connection", cel.ObjectType("policy.connectionView")),
-		cel.Variable("request", cel.ObjectType("policy.requestView")),
-		cel.Variable("estimate", cel.ObjectType("policy.estimateView")),
-		cel.Variable("now", cel.TimestampType),
-	)
-}
-
-func variables(in Input) map[string]any {
-	st := in.Statement
-	view := statementView{
-		Kind: string(st.Kind), Write: st.Write, Runnable: st.Runnable, Outputs: int64(len(st.Outputs)),
-		Lookups: int64(len(st.Lookups)), Normalized: st.Normalized,
-		Shape: shapeView{
-			Filtered: st.Shape.Filtered, Limit: st.Shape.Limit, Aggregate: st.Shape.Aggregate, Grouped: st.Shape.Grouped,
-			Joins: int64(st.Shape.Joins), Cartesian: st.Shape.Cartesian, Recursive: st.Shape.Recursive,
-			Locking: st.Shape.Locking, Where: st.Shape.Where, Depth: int64(st.Shape.Depth),
-		},
-	}
-	for _, r := range st.Relations {
-		view.Relations = append(view.Relations, relationView(r))
-		view.Protected = view.Protected || r.Protected
-	}
-	for _, u := range st.Uses {
-		view.Uses = append(view.Uses, useView{Column: u.Column.String(), Class: u.Class, Kind: string(u.Kind),
-			Seen: string(u.Seen), Openable: u.Openable})
-	}
-	for _, f := range st.Functions {
-		view.Functions = append(view.Functions, functionView{f.Name, string(f.Volatility), string(f.Class)})
-	}
-	var estimate estimateView
-	if in.Estimate != nil {
-		estimate = estimateView(*in.Estimate)
-	}
-	return map[string]any{
-		"statement":  view,
-		"principal":  principalView(in.Principal),
-		"connection": connectionView{in.Connection, in.Engine},
-		"request":    requestView(in.Request),
-		"estimate":   estimate,
-		"now":        in.Now.UTC().Truncate(time.Microsecond),
-	}
+func (e *Engine) deny(rule, message, hint string) Decision {
+	return Decision{Effect: Deny, Version: e.version, Matched: []Matched{{Rule: rule, Message: message, Hint: hint}}}
 }

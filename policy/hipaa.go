@@ -14,83 +14,143 @@ type Figures struct {
 	// LargeRows is the most rows of any relations a statement may be expected
 	// to produce without approval.
 	LargeRows int64
-	// MaxCost is the planner's cost above which a statement needs approval.
+	// MaxCost is the planner's cost, in its own units, above which a statement
+	// needs approval.
 	MaxCost float64
 }
 
 // DefaultFigures suit a database of some million rows.
-func DefaultFigures() Figures { return Figures{BulkRows: 1000, LargeRows: 100_000, MaxCost: 5_000_000} }
+func DefaultFigures() Figures { return Figures{BulkRows: 1000, LargeRows: 10_000, MaxCost: 5_000_000} }
+
+// collecting are the aggregates that put all rows into one: one row of them is
+// as much as all. (PostgreSQL's and MySQL's; names may be qualified.)
+const collecting = `(?i)(^|[.])(array_agg|string_agg|jsonb?_agg(_strict)?|jsonb?_object_agg(_strict|_unique|_unique_strict)?|` +
+	`json_arrayagg|json_objectagg|xmlagg|range_agg|group_concat)$`
 
 // HIPAA is the built-in rule set. It serves the minimum necessary standard (45
 // CFR 164.502(b), 164.514(d)): what an agent needs for a question runs, what
 // takes data out in bulk or changes it needs a person, what can only harm is
 // denied.
 func HIPAA(f Figures) []Rule {
-	bulk := strconv.FormatInt(f.BulkRows, 10)
-	large := strconv.FormatInt(f.LargeRows, 10)
-	return append([]Rule{
-		{Name: "read", Effect: Allow, When: `statement.runnable && statement.kind == "select"`},
+	rules := []Rule{{Name: "read", Effect: Allow,
+		When: `statement.runnable && statement.kind == "select" && !statement.write`}}
+	rules = append(rules, exports(f)...)
+	rules = append(rules, protected()...)
+	rules = append(rules, writes()...)
+	rules = append(rules, resources(f)...)
+	rules = append(rules, server()...)
+	return append(rules, kinds()...)
+}
+
+// exports need approval. The request's row_limit does not count: many requests
+// of a thousand rows each are an export too.
+func exports(f Figures) []Rule {
+	bulk, large := strconv.FormatInt(f.BulkRows, 10), strconv.FormatInt(f.LargeRows, 10)
+	limited := func(rows string) string {
+		return `(statement.shape.limit >= 0 && statement.shape.limit <= ` + rows + `)`
+	}
+	return []Rule{
 		{
 			Name: "bulk-export", Effect: Approve,
 			When: `statement.kind == "select" && statement.protected && !statement.shape.aggregate && !statement.shape.grouped && ` +
-				`!(statement.shape.limit >= 0 && statement.shape.limit <= ` + bulk + `) && ` +
-				`(!statement.shape.filtered || (estimate.known && estimate.rows > ` + bulk + `.0))`,
+				`!` + limited(bulk) + ` && (!statement.shape.filtered || (estimate.known && estimate.rows > ` + bulk + `.0))`,
 			Message: "This reads rows of protected tables in bulk.",
 			Hint:    "Filter the protected table, add LIMIT " + bulk + " or less, or aggregate; otherwise a person must approve.",
 		},
 		{
-			Name: "protected-predicate", Effect: Approve,
-			When: `statement.uses.exists(u, u.seen == "destroyed" && u.openable) && ` +
-				`!statement.uses.exists(u, u.seen == "destroyed" && !u.openable)`,
+			Name: "bulk-collect", Effect: Approve,
+			When: `statement.kind == "select" && statement.protected && ` +
+				`statement.functions.exists(f, f.name.matches("` + collecting + `")) && ` +
+				`(!statement.shape.filtered || (estimate.known && estimate.scanned > ` + bulk + `.0))`,
+			Message: "This collects rows of protected tables into one value.",
+			Hint:    "Filter the protected table, or count instead of collecting; otherwise a person must approve.",
+		},
+		{
+			Name: "large-result", Effect: Approve,
+			When:    `statement.kind == "select" && !` + limited(large) + ` && estimate.known && estimate.rows > ` + large + `.0`,
+			Message: "This is expected to produce more than " + large + " rows.",
+			Hint:    "Filter, aggregate, or add LIMIT " + large + " or less; otherwise a person must approve.",
+		},
+	}
+}
+
+// protected are the rules on uses that a mask would make lie.
+func protected() []Rule {
+	return []Rule{
+		{
+			Name: ruleProtectedPredicate, Effect: Approve,
+			When:    `statement.uses.exists(u, u.seen == "destroyed" && u.openable)`,
 			Message: "This compares a protected column's real values, which only a person can allow.",
 		},
+		{
+			Name: ruleDestroyedUse, Effect: Deny,
+			When: `statement.uses.exists(u, u.seen == "destroyed" && !u.openable)`,
+			Message: "This joins, groups, orders or compares by a column whose mask hides the value, " +
+				"so the answer would be wrong.",
+		},
+	}
+}
+
+func writes() []Rule {
+	return []Rule{
 		{
 			Name: "write", Effect: Approve, When: `statement.runnable && statement.write`,
 			Message: "Every change of data needs a person's approval.",
 		},
 		{
-			Name: "large-result", Effect: Approve,
-			When: `statement.kind == "select" && estimate.known && !(statement.shape.limit >= 0 && statement.shape.limit <= ` +
-				large + `) && estimate.rows > ` + large + `.0`,
-			Message: "This is expected to produce more rows than run without a person's approval.",
-			Hint:    "Filter, aggregate, or add LIMIT.",
+			Name: "write-without-where", Effect: Deny,
+			When:    `statement.kind in ["update", "delete"] && !statement.shape.where`,
+			Message: "An UPDATE or DELETE needs a WHERE.", Hint: "Say which rows.",
 		},
 		{
-			Name: "expensive", Effect: Approve,
+			Name: "write-in-query", Effect: Deny, When: `statement.kind == "select" && statement.write`,
+			Message: "A SELECT may not change data inside.", Hint: "Send the change as a statement of its own.",
+		},
+	}
+}
+
+// resources are the rules on what slows others down. A bound on time and rows
+// holds in any case; these ask before.
+func resources(f Figures) []Rule {
+	large := strconv.FormatInt(f.LargeRows, 10)
+	return []Rule{
+		{
+			Name: "too-expensive", Effect: Approve,
 			When:    `estimate.known && estimate.cost > ` + strconv.FormatFloat(f.MaxCost, 'f', 1, 64),
-			Message: "The database expects this to be very expensive.", Hint: "Filter by an indexed column, or join on keys.",
+			Message: "The database expects this to be very expensive.",
+			Hint:    "Filter by an indexed column, or join on keys; otherwise a person must approve.",
 		},
 		{
-			Name: "cartesian", Effect: Approve, When: `statement.shape.cartesian && estimate.rows > ` + bulk + `.0`,
-			Message: "Two tables are joined without a condition between them.", Hint: "Add the join condition.",
+			Name: "cartesian", Effect: Approve,
+			When: `statement.shape.cartesian && ` +
+				`(!estimate.known || estimate.rows > ` + large + `.0 || estimate.scanned > ` + large + `.0)`,
+			Message: "Two large tables are joined without a condition between them.",
+			Hint:    "Add the join condition; otherwise a person must approve.",
 		},
 		{
 			Name: "recursive", Effect: Approve, When: `statement.shape.recursive && statement.shape.limit < 0`,
-			Message: "A recursive query without LIMIT may not end.", Hint: "Add a LIMIT.",
-		},
-		{
-			Name: "destroyed-use", Effect: Deny, When: `statement.uses.exists(u, u.seen == "destroyed" && !u.openable)`,
-			Message: "This joins, groups, orders or compares by a column whose mask hides the value, so the answer would be wrong.",
-		},
-		{
-			Name: "write-without-where", Effect: Deny,
-			When:    `(statement.kind == "update" || statement.kind == "delete") && !statement.shape.where`,
-			Message: "An UPDATE or DELETE needs a WHERE.", Hint: "Say which rows.",
+			Message: "A recursive query without LIMIT may not end.", Hint: "Add a LIMIT with a number.",
 		},
 		{
 			Name: "row-locks", Effect: Deny, When: `statement.kind == "select" && statement.shape.locking`,
 			Message: "Reads may not lock rows.", Hint: "Leave out FOR UPDATE and FOR SHARE.",
 		},
+	}
+}
+
+// server are the rules on what reaches beyond the tables.
+func server() []Rule {
+	return []Rule{
 		{
-			Name: "denied-catalog", Effect: Deny, When: `statement.relations.exists(r, r.denied != "")`,
+			Name: ruleDeniedCatalog, Effect: Deny, When: `statement.relations.exists(r, r.denied != "")`,
 			Message: "This reads a system catalog that can hold data values or secrets.",
 		},
 		{
-			Name: "denied-function", Effect: Deny,
+			Name: ruleDeniedFunction, Effect: Deny,
 			When:    `statement.functions.exists(f, !(f.class in ["harmless", "catalog"]))`,
 			Message: "This calls a function that can do more than compute.",
 		},
-	}, kinds()...)
+	}
 }
 
 // kinds deny every kind of statement that is no query and no plain write.
@@ -103,7 +163,7 @@ func kinds() []Rule {
 		{"call", "Running procedures, prepared or dynamic SQL", "Write the statement itself."},
 		{"session", "Changing the session or the transaction", "Each request is one statement in its own transaction."},
 		{"utility", "Database maintenance", "Ask a database administrator."},
-		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true.`},
+		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true: the answer holds the planner's estimate.`},
 		{"show", "SHOW", "Use GET /v1/connections/{name}/schema, or information_schema."},
 		{"merge", "MERGE", "Use INSERT, UPDATE or DELETE."},
 	} {

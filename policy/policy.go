@@ -73,8 +73,9 @@ type Request struct {
 // Decision is the outcome.
 type Decision struct {
 	Effect Effect
-	// Matched are the rules of that effect that matched, most specific first
-	// in the order they are written; empty only for the default deny.
+	// Matched are the rules of that effect that matched, in the order they are
+	// written. It is never empty: a deny that no rule asked for is by
+	// DefaultDenyRule or ErrorRule.
 	Matched []Matched
 	// Version is a digest of the rules and their figures.
 	Version string

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +39,15 @@ func TestHIPAA(t *testing.T) {
 			Kind: kind, Seen: seen, Openable: openable, Hint: "hint"}
 	}
 	rows := func(n float64) *connectors.Estimate { return &connectors.Estimate{Known: true, Rows: n, Cost: n} }
+	scans := func(n float64) *connectors.Estimate { return &connectors.Estimate{Known: true, Rows: 1, Scanned: n} }
+	calls := func(name string, class connectors.FunctionClass) func(*S) {
+		return func(s *S) { s.Functions = []connectors.Function{{Name: name, Volatility: "volatile", Class: class}} }
+	}
+	collects := func(name string, filtered bool) *S {
+		st := read(calls(name, "harmless"))
+		st.Shape.Aggregate, st.Shape.Filtered = true, filtered
+		return st
+	}
 	for _, c := range []struct {
 		name     string
 		st       *connectors.Statement
@@ -55,16 +66,65 @@ func TestHIPAA(t *testing.T) {
 		{"grouped", read(func(s *S) { s.Shape.Filtered, s.Shape.Grouped = false, true }), rows(200), Allow, "read"},
 		{"unprotected", read(func(s *S) { s.Relations[0].Protected, s.Shape.Filtered = false, false }), rows(6000), Allow, "read"},
 		{"unprotected, very large", read(func(s *S) { s.Relations[0].Protected = false }), rows(5e5), Approve, "large-result"},
-		{"expensive", read(nil), &connectors.Estimate{Known: true, Rows: 1, Cost: 1e9}, Approve, "expensive"},
+		{"unprotected, very large, limit", read(func(s *S) { s.Relations[0].Protected, s.Shape.Limit = false, 10_000 }), rows(5e5),
+			Allow, "read"},
+		{"unprotected, zero limit", read(func(s *S) { s.Relations[0].Protected, s.Shape.Limit = false, 0 }), nil, Allow, "read"},
+		{"filtered, parameter limit", read(func(s *S) { s.Shape.Limit = -2 }), rows(20), Allow, "read"},
+		{"filtered, parameter limit, many", read(func(s *S) { s.Shape.Limit = -2 }), rows(5000), Approve, "bulk-export"},
+		{"filtered, small limit, many", read(func(s *S) { s.Shape.Limit = 50 }), rows(5000), Allow, "read"},
+		{"filtered, exactly the figure", read(nil), rows(1000), Allow, "read"},
+		{"one protected of two", read(func(s *S) {
+			s.Relations = append([]connectors.Relation{{Schema: "public", Name: "medications", Kind: "table"}}, s.Relations...)
+			s.Shape.Filtered = false
+		}), rows(10), Approve, "bulk-export"},
+		{"counts by group", read(func(s *S) { s.Shape.Filtered, s.Shape.Grouped = false, true }), rows(5500), Allow, "read"},
+		{"collecting", collects("json_agg", false), rows(1), Approve, "bulk-collect"},
+		{"collecting, qualified", collects("pg_catalog.ARRAY_AGG", false), rows(1), Approve, "bulk-collect"},
+		{"collecting, MySQL", collects("group_concat", false), rows(1), Approve, "bulk-collect"},
+		{"collecting a few", collects("string_agg", true), scans(20), Allow, "read"},
+		{"collecting many", collects("string_agg", true), scans(20_000), Approve, "bulk-collect"},
+		{"counting", collects("count", false), scans(20_000), Allow, "read"},
+		{"like a collecting name", collects("my_json_agg_count", false), rows(1), Allow, "read"},
+		{"expensive", read(nil), &connectors.Estimate{Known: true, Rows: 1, Cost: 1e9}, Approve, "too-expensive"},
 		{"cartesian", read(func(s *S) { s.Shape.Cartesian, s.Shape.Aggregate = true, true }), rows(1e6), Approve, "large-result"},
+		{"cartesian count", read(func(s *S) { s.Shape.Cartesian, s.Shape.Aggregate = true, true }), scans(1e6), Approve, "cartesian"},
+		{"cartesian, small", read(func(s *S) { s.Shape.Cartesian = true }), rows(12), Allow, "read"},
+		{"cartesian, not estimated", read(func(s *S) { s.Shape.Cartesian = true }), nil, Approve, "cartesian"},
+		{"cartesian, no estimate", read(func(s *S) { s.Shape.Cartesian = true }), &connectors.Estimate{}, Approve, "cartesian"},
 		{"recursive", read(func(s *S) { s.Shape.Recursive = true }), nil, Approve, "recursive"},
+		{"recursive, parameter limit", read(func(s *S) { s.Shape.Recursive, s.Shape.Limit = true, -2 }), nil, Approve, "recursive"},
+		{"recursive, limit", read(func(s *S) { s.Shape.Recursive, s.Shape.Limit = true, 100 }), nil, Allow, "read"},
 		{"locks", read(func(s *S) { s.Shape.Locking = true }), nil, Deny, "row-locks"},
 		{"masked use", read(func(s *S) { s.Uses = append(s.Uses, use("output", "masked", false)) }), nil, Allow, "read"},
 		{"opened comparison", read(func(s *S) { s.Uses = append(s.Uses, use("predicate", "destroyed", true)) }), nil, Approve, "protected-predicate"},
 		{"grouping by a redacted column", read(func(s *S) { s.Uses = append(s.Uses, use("group", "destroyed", false)) }), nil, Deny, "destroyed-use"},
+		{"generalised group", read(func(s *S) { s.Uses = append(s.Uses, use("group", "generalised", false)) }), nil, Allow, "read"},
+		{"lookup", read(func(s *S) { s.Uses = append(s.Uses, use("predicate", "lookup", false)) }), nil, Allow, "read"},
+		{"approved comparison", read(func(s *S) { s.Uses = append(s.Uses, use("predicate", "opened", true)) }), nil, Allow, "read"},
+		{"opened and grouped", read(func(s *S) {
+			s.Uses = append(s.Uses, use("predicate", "destroyed", true), use("group", "destroyed", false))
+		}), nil, Deny, "destroyed-use"},
 		{"stats", read(func(s *S) { s.Relations[0].Denied = "holds values" }), nil, Deny, "denied-catalog"},
-		{"sleep", read(func(s *S) { s.Functions = []connectors.Function{{Name: "pg_sleep", Class: "sleep"}} }), nil, Deny, "denied-function"},
-		{"harmless", read(func(s *S) { s.Functions = []connectors.Function{{Name: "lower", Class: "harmless"}} }), nil, Allow, "read"},
+		{"sleep", read(calls("pg_sleep", "sleep")), nil, Deny, "denied-function"},
+		{"file", read(calls("pg_read_file", "file")), nil, Deny, "denied-function"},
+		{"network", read(calls("dblink", "network")), nil, Deny, "denied-function"},
+		{"program", read(calls("sys_exec", "program")), nil, Deny, "denied-function"},
+		{"dynamic", read(calls("query_to_xml", "dynamic")), nil, Deny, "denied-function"},
+		{"reads", read(calls("table_to_xml", "reads")), nil, Deny, "denied-function"},
+		{"lock", read(calls("pg_advisory_lock", "lock")), nil, Deny, "denied-function"},
+		{"setting", read(calls("set_config", "setting")), nil, Deny, "denied-function"},
+		{"backend", read(calls("pg_terminate_backend", "session")), nil, Deny, "denied-function"},
+		{"sequence", read(calls("nextval", "sequence")), nil, Deny, "denied-function"},
+		{"a class nobody knows", read(calls("f", "novelty")), nil, Deny, "denied-function"},
+		{"harmless", read(calls("lower", "harmless")), nil, Allow, "read"},
+		{"harmless and volatile", read(calls("gen_random_uuid", "harmless")), nil, Allow, "read"},
+		{"catalog", read(calls("pg_get_viewdef", "catalog")), nil, Allow, "read"},
+		{"a write inside a query", read(func(s *S) { s.Write = true }), nil, Deny, "write-in-query"},
+		{"a query that cannot run", read(func(s *S) { s.Runnable = false }), nil, Deny, "default-deny"},
+		{"delete", &S{Kind: "delete", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Approve, "write"},
+		{"delete all", &S{Kind: "delete", Runnable: true, Write: true}, nil, Deny, "write-without-where"},
+		{"merge", &S{Kind: "merge", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Deny, "no-merge"},
+		{"show", &S{Kind: "show"}, nil, Deny, "no-show"},
 		{"update", &S{Kind: "update", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Approve, "write"},
 		{"update all", &S{Kind: "update", Runnable: true, Write: true}, nil, Deny, "write-without-where"},
 		{"insert", &S{Kind: "insert", Runnable: true, Write: true}, nil, Approve, "write"},
@@ -75,22 +135,23 @@ func TestHIPAA(t *testing.T) {
 		{"set", &S{Kind: "session"}, nil, Deny, "no-session"},
 		{"vacuum", &S{Kind: "utility"}, nil, Deny, "no-utility"},
 		{"explain", &S{Kind: "explain"}, nil, Deny, "no-explain"},
-		{"unknown kind", &S{Kind: "novelty", Runnable: true}, nil, Deny, ""},
+		{"unknown kind", &S{Kind: "novelty", Runnable: true}, nil, Deny, "default-deny"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := hipaa(t).Decide(Input{Statement: c.st, Estimate: c.estimate, Now: time.Now()})
 			if err != nil {
 				t.Fatal(err)
 			}
-			rule := ""
-			if len(d.Matched) > 0 {
-				rule = d.Matched[0].Rule
-			}
-			if d.Effect != c.effect || rule != c.rule {
+			if rule := d.Matched[0].Rule; d.Effect != c.effect || rule != c.rule {
 				t.Errorf("%s by %q, want %s by %q", d.Effect, rule, c.effect, c.rule)
 			}
-			if d.Effect != Allow && rule != "" && d.Matched[0].Message == "" {
-				t.Error("no words for the agent")
+			for _, m := range d.Matched {
+				if d.Effect != Allow && m.Rule != "write" && (m.Message == "" || m.Hint == "") {
+					t.Errorf("%s does not tell the agent what to do: %+v", m.Rule, m)
+				}
+				if strings.Count(m.Message, ".") != 1 && d.Effect != Allow {
+					t.Errorf("%s: not one sentence: %q", m.Rule, m.Message)
+				}
 			}
 		})
 	}
@@ -105,10 +166,24 @@ func TestRulesAreCheckedAtStart(t *testing.T) {
 		"no name":          {Effect: Allow, When: "true"},
 		"effect":           {Name: "a", Effect: "maybe", When: "true", Message: "m"},
 		"no message":       {Name: "a", Effect: Deny, When: "true"},
+		"empty":            {Name: "a", Effect: Allow},
+		"odd name":         {Name: "A b", Effect: Allow, When: "true"},
+		"reserved name":    {Name: ErrorRule, Effect: Allow, When: "true"},
+		"negative":         {Name: "a", Effect: Approve, Message: "m", When: "true", Approvals: -1},
+		"quorum on deny":   {Name: "a", Effect: Deny, Message: "m", When: "true", Approvals: 2},
+		"unknown variable": {Name: "a", Effect: Allow, When: "statment.write"},
+		"other type":       {Name: "a", Effect: Allow, When: "statement.outputs == 'x'"},
+		"bad pattern":      {Name: "a", Effect: Allow, When: "statement.kind.matches('(')"},
 	} {
-		if _, err := New([]Rule{r}); err == nil {
-			t.Errorf("%s: accepted", name)
+		_, err := New([]Rule{r})
+		var wrong *RuleError
+		if !errors.As(err, &wrong) || strings.Contains(wrong.Problem, "\n") {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, err := New([]Rule{{Name: "a", Effect: "x", When: "true"}, {Name: "b", Effect: Allow, When: "nope"}})
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("not all problems at once: %v", err)
 	}
 	if _, err := New([]Rule{{Name: "a", Effect: Allow, When: "true"}, {Name: "a", Effect: Allow, When: "true"}}); err == nil {
 		t.Error("two rules of one name were accepted")
@@ -122,8 +197,78 @@ func TestARuleThatFailsDenies(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, _ := e.Decide(Input{Statement: read(nil)})
-	if d.Effect != Deny || d.Matched[0].Rule != ErrorRule {
+	if d.Effect != Deny || d.Matched[0].Rule != ErrorRule || d.Version == "" {
 		t.Errorf("%+v", d)
+	}
+	if _, err := e.Decide(Input{}); err == nil {
+		t.Error("no statement was decided")
+	}
+}
+
+func TestARuleThatCostsTooMuchDenies(t *testing.T) {
+	e, err := New([]Rule{{Name: "all", Effect: Allow, When: "true"}, {Name: "slow", Effect: Approve, Message: "m",
+		When: "statement.uses.all(a, statement.uses.all(b, statement.uses.all(c, a.kind == b.kind || b.kind == c.kind)))"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	d, _ := e.Decide(Input{Statement: read(func(s *connectors.Statement) { s.Uses = make([]connectors.Use, 500) })})
+	if d.Effect != Deny || d.Matched[0].Rule != ErrorRule || time.Since(start) > 5*time.Second {
+		t.Errorf("%+v after %v", d, time.Since(start))
+	}
+}
+
+// TestStrictestWins: and the decision names every rule of its effect.
+func TestStrictestWins(t *testing.T) {
+	e, err := New([]Rule{
+		{Name: "all", Effect: Allow, When: "true"},
+		{Name: "two-eyes", Effect: Approve, When: "statement.protected", Message: "m", Approvals: 2, Expires: time.Hour},
+		{Name: "more", Effect: Approve, When: "request.purpose_of_use == 'TREAT' && !request.has_reason", Message: "m"},
+		{Name: "never", Effect: Deny, When: "'students' in principal.groups || connection.engine == 'mysql'", Message: "no"},
+		{Name: "nights", Effect: Deny, When: "now.getHours('Europe/Berlin') < 6", Message: "Sleep."},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := Input{Statement: read(nil), Engine: "postgres", Request: Request{PurposeOfUse: "TREAT"},
+		Now: time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)}
+	decide := func() Decision {
+		d, err := e.Decide(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	d := decide()
+	if d.Effect != Approve || len(d.Matched) != 2 || d.Matched[0].Approvals != 2 || d.Matched[0].Expires != time.Hour {
+		t.Errorf("%+v", d)
+	}
+	in.Principal.Groups = []string{"students"}
+	if d := decide(); d.Effect != Deny || d.Matched[0].Rule != "never" {
+		t.Errorf("%+v", d)
+	}
+	in.Principal.Groups, in.Now = nil, time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
+	if d := decide(); d.Effect != Deny || d.Matched[0].Rule != "nights" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestHintsNameTheCulprit: the agent is told which function or relation it was.
+func TestHintsNameTheCulprit(t *testing.T) {
+	for want, st := range map[string]*connectors.Statement{
+		"pg_sleep makes": read(func(s *connectors.Statement) {
+			s.Functions = []connectors.Function{{Name: "lower", Class: "harmless"}, {Name: "pg_sleep", Class: "sleep"}}
+		}),
+		"public.patients: holds values.": read(func(s *connectors.Statement) { s.Relations[0].Denied = "holds values" }),
+		"Leave out public.patients.ssn": read(func(s *connectors.Statement) {
+			s.Uses = []connectors.Use{{Column: masking.ColumnRef{Schema: "public", Relation: "patients", Column: "ssn"},
+				Seen: connectors.SeenDestroyed}}
+		}),
+	} {
+		d, err := hipaa(t).Decide(Input{Statement: st})
+		if err != nil || !strings.Contains(d.Matched[0].Hint, want) {
+			t.Errorf("%q is not in %q (%v)", want, d.Matched[0].Hint, err)
+		}
 	}
 }
 
