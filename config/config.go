@@ -2,21 +2,21 @@
 // bad value or a missing secret stops the start with file, line and the fix.
 //
 // Secrets are never in the file, only references to a file or an environment
-// variable.
+// variable. docs/configuration.md is made from the comments of this file.
 package config
-
-import "time"
 
 // Config is the whole file.
 type Config struct {
 	// Instance names this gateway in evidence; unique among the gateways that
-	// share a store. Small letters, digits and "-".
+	// share a store, and the name its signing key was made for. At most 31 small
+	// letters, digits and "-".
 	Instance string `yaml:"instance"`
 	// Listen is host:port. A host that is not loopback needs tls.
 	Listen string `yaml:"listen"`
-	// PublicURL is what browsers and agents use, without a trailing slash.
+	// PublicURL is what browsers and agents use, without a trailing slash. https
+	// unless its host is loopback.
 	PublicURL string `yaml:"public_url"`
-	// TLS serves HTTPS.
+	// TLS serves HTTPS. Required unless listen is loopback.
 	TLS TLS `yaml:"tls"`
 	// Log says how the gateway logs. Logs never hold statements or data.
 	Log Log `yaml:"log"`
@@ -42,11 +42,13 @@ type Config struct {
 
 // TLS is the listener's certificate.
 type TLS struct {
-	// CertFile and KeyFile are PEM files.
+	// CertFile is a PEM file of the certificate and its chain.
 	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	// KeyFile is a PEM file of the certificate's private key. It must not be
+	// readable by others.
+	KeyFile string `yaml:"key_file"`
 	// TerminatedByProxy says that a proxy in front speaks TLS; public_url must
-	// then be https.
+	// then be https, and only the proxy may reach listen.
 	TerminatedByProxy bool `yaml:"terminated_by_proxy"`
 }
 
@@ -66,7 +68,8 @@ type Identity struct {
 	CAFile string `yaml:"ca_file"`
 	// Audience must be in every token's aud.
 	Audience string `yaml:"audience"`
-	// Algorithms that tokens may be signed with. Default RS256, ES256.
+	// Algorithms that tokens may be signed with: RS, PS or ES with 256, 384 or
+	// 512, or EdDSA. Default [RS256, ES256].
 	Algorithms []string `yaml:"algorithms"`
 	// ClockSkew that is tolerated. Default 30s, at most 5m.
 	ClockSkew Duration `yaml:"clock_skew"`
@@ -124,8 +127,9 @@ type Vault struct {
 type AppRole struct {
 	// Mount of the auth method. Default approle.
 	Mount string `yaml:"mount"`
-	// RoleID and SecretID of the role. They are read anew at each login.
-	RoleID   SecretRef `yaml:"role_id"`
+	// RoleID of the role. It is read anew at each login.
+	RoleID SecretRef `yaml:"role_id"`
+	// SecretID of the role. It is read anew at each login.
 	SecretID SecretRef `yaml:"secret_id"`
 }
 
@@ -152,8 +156,9 @@ type S3 struct {
 	Prefix string `yaml:"prefix"`
 	// PathStyle addresses the bucket in the path.
 	PathStyle bool `yaml:"path_style"`
-	// AccessKey and SecretKey; without them AWS's default chain is used.
+	// AccessKey is the access key's ID; without it AWS's default chain is used.
 	AccessKey *SecretRef `yaml:"access_key"`
+	// SecretKey that belongs to access_key.
 	SecretKey *SecretRef `yaml:"secret_key"`
 	// CAFile is a PEM file of the server's certificate authority.
 	CAFile string `yaml:"ca_file"`
@@ -193,11 +198,14 @@ type Masking struct {
 	Profile string `yaml:"profile"`
 	// TokenKey keys tokens: at least 32 bytes, the same for all gateways.
 	TokenKey SecretRef `yaml:"token_key"`
-	// MRNPattern is the site's medical record number, an RE2 expression.
+	// MRNPattern is the site's medical record number, an RE2 expression. It is
+	// looked for much faster if it begins with fixed text, such as MRN-.
 	MRNPattern string `yaml:"mrn_pattern"`
-	// Detectors to run on unclassified values; empty is all.
+	// Detectors to run on unclassified values: ssn, email, phone, mrn, card, mbi,
+	// ip, url. Default all but url.
 	Detectors []string `yaml:"detectors"`
-	// LookupsPerHour of each principal on each connection. Default 100.
+	// LookupsPerHour of each principal on each connection; 0 allows none.
+	// Default 100.
 	LookupsPerHour int `yaml:"lookups_per_hour"`
 }
 
@@ -205,49 +213,61 @@ type Masking struct {
 type Policy struct {
 	// Builtin rule sets. Default [hipaa].
 	Builtin []string `yaml:"builtin"`
-	// BulkRows, LargeRows and MaxCost are the figures of the built-in rules.
-	BulkRows  int64   `yaml:"bulk_rows"`
-	LargeRows int64   `yaml:"large_rows"`
-	MaxCost   float64 `yaml:"max_cost"`
+	// BulkRows is the most rows of a protected table that a statement may read
+	// without approval. Default 1000.
+	BulkRows int64 `yaml:"bulk_rows"`
+	// LargeRows is the most rows a statement may be expected to return without
+	// approval. Default 10000.
+	LargeRows int64 `yaml:"large_rows"`
+	// MaxCost is the planner's cost above which a statement needs approval, in
+	// the planner's own units. Default 5000000.
+	MaxCost float64 `yaml:"max_cost"`
 	// Rules of your own; the strictest that matches wins.
 	Rules []Rule `yaml:"rules"`
 }
 
 // Rule is a CEL rule.
 type Rule struct {
-	// Name shown in decisions.
+	// Name shown in decisions: small letters, digits and "-".
 	Name string `yaml:"name"`
 	// Effect is allow, approve or deny.
 	Effect string `yaml:"effect"`
 	// When is a CEL expression over statement, principal, connection, request,
 	// estimate and now.
 	When string `yaml:"when"`
-	// Message tells the agent why; Hint what to do instead.
+	// Message tells the agent why, in one sentence. Required but for allow.
 	Message string `yaml:"message"`
-	Hint    string `yaml:"hint"`
-	// Approvals is how many people must agree. Default 1.
+	// Hint tells the agent what to do instead.
+	Hint string `yaml:"hint"`
+	// Approvals is how many people must agree, for the effect approve. Default 1.
 	Approvals int `yaml:"approvals"`
-	// Expires is how long a request under this rule waits.
+	// Expires is how long a request under this rule waits, for the effect
+	// approve; at most, and by default, approvals.expires.
 	Expires Duration `yaml:"expires"`
 }
 
 // Limits bound requests.
 type Limits struct {
-	// Body is the largest request body. Default 4MiB.
+	// Body is the largest request body, at most 16MiB. Default 4MiB.
 	Body Size `yaml:"body"`
-	// Rows is the default row_limit, MaxRows the largest. Default 1000, 100000.
-	Rows    int64 `yaml:"rows"`
+	// Rows is the row_limit of a request that names none. Default 1000.
+	Rows int64 `yaml:"rows"`
+	// MaxRows is the largest row_limit. Default 100000.
 	MaxRows int64 `yaml:"max_rows"`
-	// Bytes is the default byte_limit, MaxBytes the largest. Default 1MiB, 16MiB.
-	Bytes    Size `yaml:"bytes"`
+	// Bytes is the byte_limit of a request that names none. Default 1MiB.
+	Bytes Size `yaml:"bytes"`
+	// MaxBytes is the largest byte_limit, at most 64MiB: a result is held in
+	// memory until it is recorded. Default 16MiB.
 	MaxBytes Size `yaml:"max_bytes"`
-	// Timeout is the default of a statement, MaxTimeout the longest. Default 30s, 5m.
-	Timeout    Duration `yaml:"timeout"`
+	// Timeout of a request that names none. Default 30s.
+	Timeout Duration `yaml:"timeout"`
+	// MaxTimeout is the longest timeout, at most 1h. Default 5m.
 	MaxTimeout Duration `yaml:"max_timeout"`
 	// LockTimeout bounds the wait for locks in the database. Default 5s.
 	LockTimeout Duration `yaml:"lock_timeout"`
-	// Concurrency of requests in all, PerPrincipal of one caller. Default 256, 64.
-	Concurrency  int `yaml:"concurrency"`
+	// Concurrency is how many requests are in work at once. Default 256.
+	Concurrency int `yaml:"concurrency"`
+	// PerPrincipal is how many of them one caller may have. Default 64.
 	PerPrincipal int `yaml:"per_principal"`
 }
 
@@ -257,9 +277,11 @@ type Connection struct {
 	Description string `yaml:"description"`
 	// Engine is postgres or mysql (MariaDB too).
 	Engine string `yaml:"engine"`
-	// Host, Port and Database of the server.
-	Host     string `yaml:"host"`
-	Port     int    `yaml:"port"`
+	// Host of the database server.
+	Host string `yaml:"host"`
+	// Port of the database server.
+	Port int `yaml:"port"`
+	// Database on the server.
 	Database string `yaml:"database"`
 	// SearchPath of PostgreSQL. Default [public].
 	SearchPath []string `yaml:"search_path"`
@@ -270,7 +292,7 @@ type Connection struct {
 	// MaxSessions open at once. Default 32.
 	MaxSessions int `yaml:"max_sessions"`
 	// Columns gives protected columns their class: "public.patients.ssn: ssn"
-	// ("patients.ssn" for mysql).
+	// (for mysql "patients.ssn", or "clinic.patients.ssn" of another database).
 	Columns map[string]string `yaml:"columns"`
 }
 
@@ -290,20 +312,20 @@ type Credentials struct {
 	Issuer string `yaml:"issuer"`
 	// Mount of Vault's database engine. Default database.
 	Mount string `yaml:"mount"`
-	// ReadRole and WriteRole are Vault's roles; without WriteRole nothing can
-	// be written.
-	ReadRole  string `yaml:"read_role"`
+	// ReadRole is Vault's role for reading.
+	ReadRole string `yaml:"read_role"`
+	// WriteRole is Vault's role for approved writes; without it nothing can be
+	// written.
 	WriteRole string `yaml:"write_role"`
-	// AdminUser and AdminPassword create users for the issuer native.
-	AdminUser     string     `yaml:"admin_user"`
+	// AdminUser creates the users of the issuer native.
+	AdminUser string `yaml:"admin_user"`
+	// AdminPassword of admin_user.
 	AdminPassword *SecretRef `yaml:"admin_password"`
-	// ReadGroup and WriteGroup are the group roles that native users join;
-	// empty on a server without roles, where they get SELECT on the database.
-	ReadGroup  string `yaml:"read_group"`
+	// ReadGroup is the group role that native users join for reading; empty on
+	// a server without roles, where they get SELECT on the database.
+	ReadGroup string `yaml:"read_group"`
+	// WriteGroup is the group role that native users join for approved writes.
 	WriteGroup string `yaml:"write_group"`
 	// TTL of a credential; more than the longest timeout. Default 10m.
 	TTL Duration `yaml:"ttl"`
 }
-
-// Days per year in durations: 365.25.
-const year = 8766 * time.Hour

@@ -1,131 +1,190 @@
 package config
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
+
+	"github.com/chaperone-sql/chaperone/policy"
 )
 
-// example returns the shipped example with its files in a temporary place.
-func example(t testing.TB) string {
+// example returns the shipped example, with the files that it names made in dir.
+func example(t testing.TB, dir string) string {
 	t.Helper()
 	text, err := os.ReadFile("../deploy/chaperone.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	return regexp.MustCompile(`/(run/secrets|etc/chaperone)/[a-z.-]+`).ReplaceAllStringFunc(string(text), func(p string) string {
-		path := filepath.Join(dir, filepath.Base(p))
-		if err := os.WriteFile(path, []byte(strings.Repeat("ab", 32)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	})
-}
-
-func TestExampleLoads(t *testing.T) {
-	cfg, err := Parse("example.yaml", []byte(example(t)))
+	contents := map[string]string{}
+	contents["tls.crt"], contents["tls.key"] = keyPair(t)
+	identity, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if time.Duration(cfg.Store.Retention) != 6*year || cfg.Limits.Rows != 1000 || cfg.Connections["clinic"].MaxSessions != 32 {
-		t.Errorf("%+v", cfg)
+	contents["approvals.key"] = identity.String()
+	named := regexp.MustCompile(`/(run/secrets|etc/chaperone)/[a-z.-]+`)
+	return named.ReplaceAllStringFunc(string(text), func(p string) string {
+		content, ok := contents[filepath.Base(p)]
+		if !ok {
+			content = strings.Repeat("ab", 32)
+		}
+		return file(t, dir, filepath.Base(p), content, 0o600)
+	})
+}
+
+func file(t testing.TB, dir, name, content string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	return path
+}
+
+// keyPair makes a certificate and its key.
+func keyPair(t testing.TB) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
+
+func TestExampleLoads(t *testing.T) {
+	dir := t.TempDir()
+	cfg, err := Load(file(t, dir, "chaperone.yaml", example(t, dir), 0o600))
+	if err != nil {
+		t.Fatal(err)
 	}
 	conn := cfg.Connections["clinic"]
+	if time.Duration(cfg.Store.Retention) != 6*Year || cfg.Limits.Rows != 1000 || conn.MaxSessions != 32 ||
+		conn.TLS.Mode != "verify-full" || conn.SearchPath[0] != "public" || cfg.Vault.AppRole.Mount != "approle" ||
+		time.Duration(conn.Credentials.TTL) != 10*time.Minute {
+		t.Errorf("defaults are not as documented: %+v", cfg)
+	}
 	if c, err := conn.Classification(cfg.Masking.Profile); err != nil || c.Version() == "" {
 		t.Error(err)
 	}
+	rules, err := cfg.Rules()
+	if err != nil || len(rules) != len(policy.HIPAA(policy.DefaultFigures()))+1 {
+		t.Errorf("%d rules, %v", len(rules), err)
+	}
 }
 
-// TestWhatIsWrongIsSaid: each change of the example is found, at its line, with
-// words that lead to the fix.
-func TestWhatIsWrongIsSaid(t *testing.T) {
-	good := example(t)
-	secret := regexp.MustCompile(`secret_id: \{file: [^}]+\}`).FindString(good)
-	open := filepath.Join(t.TempDir(), "open")
-	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil { //nolint:gosec // that is the point
+// TestAnExplicitZeroIsNoDefault: what is written counts, also where it is zero.
+func TestAnExplicitZeroIsNoDefault(t *testing.T) {
+	text := strings.Replace(example(t, t.TempDir()), "  profile: hipaa", "  lookups_per_hour: 0\n  profile: hipaa", 1)
+	text = strings.Replace(text, "  audience:", "  clock_skew: 0s\n  audience:", 1)
+	cfg, err := Parse("x.yaml", []byte(text))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(open, 0o644); err != nil { //nolint:gosec // that is the point
+	if cfg.Masking.LookupsPerHour != 0 || cfg.Identity.ClockSkew != 0 {
+		t.Errorf("%d look-ups, skew %v", cfg.Masking.LookupsPerHour, time.Duration(cfg.Identity.ClockSkew))
+	}
+}
+
+func TestMySQLColumns(t *testing.T) {
+	c := &Connection{Engine: "mysql", Database: "billing",
+		Columns: map[string]string{"patients.ssn": "ssn", "archive.patients.zip": "zip"}}
+	classes, err := c.Classification("hipaa-safe-harbor")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ name, old, new, want string }{
-		{"unknown key", "instance: gateway-1", "instanze: gateway-1", "instanze"},
-		{"unknown key deep", "bulk_rows: 1000", "bulk_row: 1000", "bulk_row"},
-		{"key twice", "instance: gateway-1", "instance: gateway-1\ninstance: x", "instance"},
-		{"not YAML", "instance: gateway-1", "instance: [", "example.yaml:"},
-		{"instance", "instance: gateway-1", "instance: 'a b'", "instance: name this gateway"},
-		{"no port", "listen: 0.0.0.0:8443", "listen: 0.0.0.0", "listen: write host:port"},
-		{"clear text on the network", "tls:\n  cert_file", "log:\n  level: info\nx_tls:\n  cert_file", "x_tls"},
-		{"only a certificate", "key_file:", "#", "go together"},
-		{"public URL", "public_url: https:", "public_url: http:", "public_url: must be https"},
-		{"issuer", "issuer: https://login.example.org", "issuer: http://login.example.org", "identity.issuer: must be https"},
-		{"issuer with password", "https://login.", "https://u:p@login.", "without user or password"},
-		{"audience", "audience: chaperone", "audience: ''", "identity.audience"},
-		{"symmetric algorithm", "audience: chaperone", "audience: chaperone\n  algorithms: [HS256]", "no asymmetric"},
-		{"none", "audience: chaperone", "audience: chaperone\n  algorithms: [none]", "no asymmetric"},
-		{"skew", "audience: chaperone", "audience: chaperone\n  clock_skew: 1h", "at most 5m"},
-		{"duration", "expires: 24h", "expires: soon", "is no duration"},
-		{"negative duration", "expires: 24h", "expires: -1h", "is no duration"},
-		{"retention", "retention: 6y", "retention: 30d", "is no duration"},
-		{"short retention", "retention: 6y", "retention: 720h", "at least 6y"},
-		{"role", "role: approver", "role: boss", "none of agent, approver, auditor"},
-		{"grant for an unknown connection", "connections: [clinic]", "connections: [nowhere]", "no connection \"nowhere\""},
-		{"inline secret", secret, "secret_id: hunter2", "example.yaml:"},
-		{"missing secret file", secret, "secret_id: {file: /nowhere/x}", "vault.approle.secret_id"},
-		{"unset secret variable", secret, "secret_id: {env: CHAPERONE_TEST_UNSET}", "empty or not set"},
-		{"file and env", secret, "secret_id: {file: /x, env: Y}", "not both"},
-		{"secret that others read", secret, "secret_id: {file: " + open + "}", "chmod 600"},
-		{"two stores", "store:\n", "store:\n  dir: {path: /x}\n", "either s3 or dir"},
-		{"no bucket", "bucket: example-chaperone-evidence", "bucket: ''", "needs bucket and region"},
-		{"no auditor", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "nobody", "no age recipient"},
-		{"profile", "profile: hipaa-safe-harbor", "profile: none", "masking.profile"},
-		{"MRN pattern", `'MRN-\d{7}'`, "'('", "MRN pattern"},
-		{"rule set", "builtin: [hipaa]", "builtin: [gdpr]", "no built-in rule set"},
-		{"CEL", "statement.protected\n", "statement.secret\n", "no-nights"},
-		{"rule effect", "effect: approve", "effect: shrug", "none of allow, approve, deny"},
-		{"engine", "engine: postgres", "engine: oracle", "neither postgres nor mysql"},
-		{"port", "port: 5432", "port: 0", "needs host, port and database"},
-		{"database TLS", "database: clinic", "database: clinic\n    tls: {mode: 'off'}", "off is for loopback"},
-		{"database TLS mode", "database: clinic", "database: clinic\n    tls: {mode: prefer}", "neither verify-full nor off"},
-		{"issuer of credentials", "issuer: vault,", "issuer: magic,", "neither vault nor native"},
-		{"no read role", "read_role: clinic-ro, ", "", "read_role"},
-		{"short TTL", "issuer: vault,", "issuer: vault, ttl: 1m,", "longer than limits.max_timeout"},
-		{"class", "public.patients.ssn: ssn", "public.patients.ssn: sssn", "no class \"sssn\""},
-		{"column", "public.patients.ssn: ssn", "ssn: ssn", "write schema.table.column"},
-		{"connection name", "  clinic:\n", "  Clinic!:\n", "small letters"},
-		{"limits", "policy:\n", "limits: {rows: 10, max_rows: 5}\npolicy:\n", "at most max_rows"},
-		{"size", "policy:\n", "limits: {bytes: many}\npolicy:\n", "is no size"},
+	for name, want := range map[string]string{
+		"patients.ssn": "ssn", "billing.patients.ssn": "ssn", "archive.patients.zip": "zip",
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			if !strings.Contains(good, c.old) {
-				t.Fatalf("the example has no %q", c.old)
-			}
-			_, err := Parse("example.yaml", []byte(strings.Replace(good, c.old, c.new, 1)))
-			var problems Problems
-			if !errors.As(err, &problems) || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("got %v, want %q", err, c.want)
-			}
-			if !regexp.MustCompile(`^example\.yaml:\d+:\d+: `).MatchString(problems[0]) {
-				t.Errorf("no place: %s", problems[0])
-			}
-			if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("a secret is repeated: %v", err)
-			}
-		})
+		ref, err := c.column(name)
+		if class, ok := classes.Class(ref); err != nil || !ok || class.Name != want {
+			t.Errorf("%s: %v, %v", name, class, err)
+		}
+	}
+	c.Columns["billing.patients.ssn"] = "name"
+	if _, err := c.Classification("hipaa-safe-harbor"); err == nil {
+		t.Error("a column with two classes was accepted")
 	}
 }
 
-func TestAllProblemsAtOnce(t *testing.T) {
-	bad := strings.NewReplacer("instance: gateway-1", "instance: ''", "audience: chaperone", "audience: ''").Replace(example(t))
-	_, err := Parse("x.yaml", []byte(bad))
-	var problems Problems
-	if !errors.As(err, &problems) || len(problems) != 2 {
-		t.Fatalf("%v", err)
+func TestDurationsAndSizes(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"30s": 30 * time.Second, "1h30m": 90 * time.Minute, "6y": 6 * 8766 * time.Hour, "0s": 0,
+	} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil || time.Duration(d) != want {
+			t.Errorf("%s: %v, %v", text, time.Duration(d), err)
+		}
+	}
+	for _, text := range []string{"", "30", "-1s", "6.5y", "-6y", "999y", "1e3s", "y", "30d"} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is a duration: %v", text, time.Duration(d))
+		}
+	}
+	for text, want := range map[string]Size{"1": 1, "64KiB": 64 << 10, "4 MiB": 4 << 20, "2GiB": 2 << 30} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%s: %v, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "4MB", "1.5MiB", "9999999999999", "MiB"} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is a size: %v", text, s)
+		}
+	}
+}
+
+func TestSecretsAreReadFromOrdinaryFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	good := file(t, dir, "good", " s3cret\n", 0o400)
+	link := filepath.Join(dir, "link") // as Kubernetes mounts secrets
+	if err := os.Symlink(good, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{good, link, file(t, dir, "group", "s3cret", 0o440)} {
+		if s, err := (SecretRef{File: path}).Resolve(); err != nil || s.Reveal() != "s3cret" {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for name, ref := range map[string]SecretRef{
+		"device": {File: "/dev/zero"}, "directory": {File: dir}, "none": {}, "missing": {File: filepath.Join(dir, "none")},
+		"empty": {File: file(t, dir, "empty", " \n", 0o600)}, "world": {File: file(t, dir, "world", "s3cret", 0o604)},
+		"writable": {File: file(t, dir, "writable", "s3cret", 0o620)}, "both": {File: good, Env: "HOME"},
+		"large": {File: file(t, dir, "large", strings.Repeat("s3cret", maxSecret), 0o600)}, "unset": {Env: "CHAPERONE_TEST_UNSET"},
+	} {
+		if s, err := ref.Resolve(); err == nil || s != "" || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Setenv("CHAPERONE_TEST_SECRET", "s3cret\n")
+	if s, err := (SecretRef{Env: "CHAPERONE_TEST_SECRET"}).Resolve(); err != nil || s.Reveal() != "s3cret" {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -135,11 +194,26 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Add([]byte("a: &x [*x]"))
+	for _, s := range []string{
+		"a: &x [*x]", "connections: {a: {columns: {a.b.c: d}}}", "- 1", "vault:\n", "? a\n: b", "a: !!x b", "a: |\n  b",
+	} {
+		f.Add([]byte(s))
+	}
+	place := regexp.MustCompile(`^f:\d+:\d+: .`)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		cfg, err := Parse("f", text)
 		if (cfg == nil) == (err == nil) {
 			t.Fatal("neither a configuration nor an error")
+		}
+		var problems Problems
+		if errors.As(err, &problems) {
+			for _, p := range problems {
+				if !place.MatchString(p) {
+					t.Fatalf("no place: %q", p)
+				}
+			}
+		} else if err != nil {
+			t.Fatalf("not Problems: %v", err)
 		}
 	})
 }

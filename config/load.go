@@ -1,24 +1,27 @@
 package config
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
-// maxFile bounds the file.
-const maxFile = 1 << 20
+// maxFile bounds the file in bytes, maxNesting the sections and lists in it.
+const (
+	maxFile    = 1 << 20
+	maxNesting = 10_000
+)
 
-// Problems is everything wrong with a file, a line each: file:line:column and
-// what to write instead.
+// Problems is everything wrong with a file, a line each:
+// "file:line:column: key: what to write instead".
 type Problems []string
 
 func (p Problems) Error() string { return strings.Join(p, "\n") }
@@ -26,7 +29,7 @@ func (p Problems) Error() string { return strings.Join(p, "\n") }
 // Load reads and validates a file. Its error is Problems unless the file cannot
 // be read.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the operator's own path
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
@@ -35,43 +38,67 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
-	if len(text) > maxFile {
-		return nil, Problems{path + ": larger than 1 MiB"}
-	}
 	return Parse(path, text)
 }
 
 // Parse is Load of a text; name is used in messages.
 func Parse(name string, text []byte) (cfg *Config, err error) {
-	defer func() { // the YAML library must not be able to crash a start
+	defer func() { // a defect of the YAML library must not look like a crash of ours
 		if r := recover(); r != nil {
-			cfg, err = nil, Problems{name + ": not understood as YAML"}
+			cfg, err = nil, Problems{name + ":1:1: not understood as YAML"}
 		}
 	}()
-	cfg = &Config{}
+	if len(text) > maxFile {
+		return nil, Problems{name + ":1:1: larger than 1 MiB"}
+	}
+	if nesting(text) > maxNesting {
+		return nil, Problems{name + ":1:1: nested too deeply"}
+	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, Problems{located(name, err)}
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, Problems{name + ": write exactly one YAML document"}
+		return nil, Problems{name + ":1:1: write exactly one YAML document"}
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := dec.Decode(cfg); err != nil {
-		return nil, Problems{located(name, err)}
+	found := &problems{file: name, root: file.Docs[0].Body}
+	cfg = &Config{}
+	decoder{found}.value(nil, found.root, reflect.ValueOf(cfg).Elem())
+	if found.unread = len(found.all); cfg.Connections == nil && found.unread > 0 && found.all[0].path == "" {
+		return nil, found.sorted() // not even a section; the rest would be noise
 	}
-	cfg.defaults()
-	v := &validator{name: name, root: file.Docs[0].Body}
-	v.config(cfg)
-	if len(v.problems) > 0 {
-		slices.SortStableFunc(v.problems, func(a, b at) int { return a.line - b.line })
-		var all Problems
-		for _, p := range v.problems {
-			all = append(all, p.text)
-		}
-		return nil, all
+	validator{found}.config(cfg)
+	if len(found.all) > 0 {
+		return nil, found.sorted()
 	}
 	return cfg, nil
+}
+
+// nesting counts what can open a section or list within a line.
+func nesting(text []byte) int {
+	n := 0
+	for _, b := range text {
+		if b == '[' || b == '{' {
+			n++
+		}
+	}
+	return n
+}
+
+// sorted is the problems in the order of the file.
+func (p *problems) sorted() Problems {
+	slices.SortStableFunc(p.all, func(a, b problem) int {
+		return cmp.Or(a.line-b.line, a.column-b.column, strings.Compare(a.path, b.path))
+	})
+	out := make(Problems, 0, len(p.all))
+	for _, one := range p.all {
+		key := one.path
+		if key != "" {
+			key += ": "
+		}
+		out = append(out, fmt.Sprintf("%s:%d:%d: %s%s", p.file, one.line, one.column, key, one.text))
+	}
+	return out
 }
 
 // located puts file:line:column before a YAML error's own words.
@@ -82,60 +109,5 @@ func located(name string, err error) string {
 			return fmt.Sprintf("%s:%d:%d: %s", name, token.Position.Line, token.Position.Column, y.GetMessage())
 		}
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return name + ": " + first
-}
-
-// validator collects problems with their positions.
-type validator struct {
-	name     string
-	root     ast.Node
-	problems []at
-}
-
-type at struct {
-	line int
-	text string
-}
-
-// wrong notes a problem at a path of keys; a missing key is reported at the
-// deepest one that is there.
-func (v *validator) wrong(path []string, format string, args ...any) {
-	line, column := 1, 1
-	node := v.root
-	for _, key := range path {
-		value, keyNode := lookup(node, key)
-		if value == nil {
-			break
-		}
-		node = value
-		if p := keyNode.GetToken().Position; p != nil {
-			line, column = p.Line, p.Column
-		}
-	}
-	v.problems = append(v.problems, at{line, fmt.Sprintf("%s:%d:%d: %s: %s", v.name, line, column,
-		strings.Join(path, "."), fmt.Sprintf(format, args...))})
-}
-
-// lookup finds a key of a mapping, or an index ("0") of a sequence.
-func lookup(node ast.Node, key string) (value, keyNode ast.Node) {
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		for _, pair := range n.Values {
-			if strings.Trim(pair.Key.String(), `"'`) == key {
-				return pair.Value, pair.Key
-			}
-		}
-	case *ast.MappingValueNode:
-		if strings.Trim(n.Key.String(), `"'`) == key {
-			return n.Value, n.Key
-		}
-	case *ast.SequenceNode:
-		for i, value := range n.Values {
-			if fmt.Sprint(i) == key {
-				return value, value
-			}
-		}
-	}
-	return nil, nil
+	return name + ":1:1: not understood as YAML"
 }

@@ -1,106 +1,120 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 )
 
-// Duration is a time span such as "30s", "24h" or "6y" (365.25 days each).
+// Year is 365.25 days, so that six of them are never short of six years.
+const Year = 8766 * time.Hour
+
+// maxSecret bounds a secret's file in bytes.
+const maxSecret = 64 << 10
+
+// Duration is a time span: "30s", "1h30m", "24h", or "6y" (365.25 days each).
 type Duration time.Duration
 
-// UnmarshalYAML reads a duration.
-func (d *Duration) UnmarshalYAML(node ast.Node) error {
-	text := scalar(node)
-	if n, ok := strings.CutSuffix(text, "y"); ok {
-		years, err := strconv.ParseUint(n, 10, 8)
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	wrong := errors.New("is no duration; write 30s, 24h or 6y")
+	if n, ok := strings.CutSuffix(string(text), "y"); ok {
+		years, err := strconv.ParseUint(n, 10, 7)
 		if err != nil {
-			return misread(node, "%q is no duration; write 30s, 24h or 6y", text)
+			return wrong
 		}
-		*d = Duration(time.Duration(years) * year) //nolint:gosec // at most 255 years
+		*d = Duration(time.Duration(years) * Year) //nolint:gosec // at most 127 years
 		return nil
 	}
-	v, err := time.ParseDuration(text)
+	v, err := time.ParseDuration(string(text))
 	if err != nil || v < 0 {
-		return misread(node, "%q is no duration; write 30s, 24h or 6y", text)
+		return wrong
 	}
 	*d = Duration(v)
 	return nil
 }
 
-// Size is a number of bytes such as "4MiB".
+// Size is a number of bytes: "65536", "64KiB", "4MiB" or "1GiB".
 type Size int64
 
-// UnmarshalYAML reads a size.
-func (s *Size) UnmarshalYAML(node ast.Node) error {
-	text := scalar(node)
-	number, factor := text, int64(1)
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	number, factor := string(text), int64(1)
 	for suffix, f := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if n, ok := strings.CutSuffix(text, suffix); ok {
+		if n, ok := strings.CutSuffix(number, suffix); ok {
 			number, factor = strings.TrimSpace(n), f
+			break
 		}
 	}
 	n, err := strconv.ParseInt(number, 10, 32)
 	if err != nil || n <= 0 {
-		return misread(node, "%q is no size; write a number of bytes, or 64KiB, 4MiB", text)
+		return errors.New("is no size; write a number of bytes, or 64KiB, 4MiB")
 	}
 	*s = Size(n * factor)
 	return nil
 }
 
-// scalar is a node's text without quotes.
-func scalar(node ast.Node) string {
-	return strings.Trim(strings.TrimSpace(node.GetToken().Value), `"'`)
-}
-
-// misread is an error that carries the node's place.
-func misread(node ast.Node, format string, args ...any) error {
-	return &yaml.SyntaxError{Message: fmt.Sprintf(format, args...), Token: node.GetToken()}
-}
-
-// SecretRef says where a secret is: a file that only its owner can read, or an
+// SecretRef says where a secret is: a file that others cannot read, or an
 // environment variable.
 type SecretRef struct {
-	// File is a path.
+	// File is a path. The file must not be readable by others, nor writable by
+	// its group.
 	File string `yaml:"file"`
 	// Env is a variable's name.
 	Env string `yaml:"env"`
 }
 
-// IsZero reports whether the reference is missing.
-func (r SecretRef) IsZero() bool { return r == SecretRef{} }
+var envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
-// Resolve reads the secret. Surrounding white space is not part of it.
+// Resolve reads the secret. White space around it is not part of it.
 func (r SecretRef) Resolve() (masking.Secret, error) {
 	switch {
 	case r.File != "" && r.Env != "":
-		return "", fmt.Errorf("give either file or env, not both")
+		return "", errors.New("give either file or env, not both")
 	case r.File != "":
-		info, err := os.Stat(r.File)
-		if err != nil {
-			return "", fmt.Errorf("reading secret: %w", err)
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return "", fmt.Errorf("%s can be read by others; chmod 600 it", r.File)
-		}
-		if info.Size() > 64<<10 {
-			return "", fmt.Errorf("%s is larger than any secret", r.File)
-		}
-		b, err := os.ReadFile(r.File)
-		if err != nil {
-			return "", fmt.Errorf("reading secret: %w", err)
-		}
-		return notEmpty(string(b), r.File)
+		return readSecret(r.File)
 	case r.Env != "":
 		return notEmpty(os.Getenv(r.Env), "environment variable "+r.Env)
 	}
-	return "", fmt.Errorf("no secret given; write {file: PATH} or {env: NAME}")
+	return "", errors.New("no secret given; write {file: PATH} or {env: NAME}")
+}
+
+// readSecret looks at the very file it reads, and only at ordinary ones.
+func readSecret(path string) (masking.Secret, error) {
+	if info, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("reading secret: %w", err)
+	} else if !info.Mode().IsRegular() { // opening a pipe would wait
+		return "", fmt.Errorf("%s is no ordinary file", path)
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator's own path
+	if err != nil {
+		return "", fmt.Errorf("reading secret: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading secret: %w", err)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is no ordinary file", path)
+	case info.Mode().Perm()&0o027 != 0:
+		return "", fmt.Errorf("%s can be read by others or changed by its group; chmod 600 it", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", fmt.Errorf("reading secret: %w", err)
+	}
+	if len(text) > maxSecret {
+		return "", fmt.Errorf("%s is larger than any secret", path)
+	}
+	return notEmpty(string(text), path)
 }
 
 func notEmpty(text, where string) (masking.Secret, error) {

@@ -495,45 +495,52 @@ func TestEmptyStore(t *testing.T) {
 // gateways start and stop.
 func TestVerifyWhileWriting(t *testing.T) {
 	w := newWorld(t)
-	done := make(chan struct{})
 	var group sync.WaitGroup
 	for i := range 2 {
 		group.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				l, err := Open(context.Background(), w.config(fmt.Sprintf("gw-%d", i)))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				var inner sync.WaitGroup
-				for range 8 {
-					inner.Go(func() {
-						for range 5 {
-							_, _ = l.Append(context.Background(), &Record{Type: TypeIntent, QueryID: NewQueryID(l.Writer(), time.Now())})
-						}
-					})
-				}
-				inner.Wait()
-				if err := l.Close(context.Background()); err != nil {
+			for range 6 { // each restart is a new writer
+				runBriefly(t, w.config(fmt.Sprintf("gw-%d", i)))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }()
+	waitForAny(t, w.store)
+	for running := true; running && !t.Failed(); {
+		select {
+		case <-done:
+			running = false // once more when all is still
+		default:
+		}
+		if report := verify(t, w, Options{}); len(report.Findings) > 0 {
+			t.Errorf("findings %+v", report.Findings)
+		}
+	}
+	<-done
+}
+
+// runBriefly is a gateway that starts, works with eight clients, and stops.
+func runBriefly(t *testing.T, cfg Config) {
+	l, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for range 5 {
+				r := &Record{Type: TypeIntent, QueryID: NewQueryID(l.Writer(), time.Now())}
+				if _, err := l.Append(context.Background(), r); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
-	waitForAny(t, w.store)
-	for range 20 {
-		if report := verify(t, w, Options{}); len(report.Findings) > 0 {
-			t.Errorf("findings %+v", report.Findings)
-			break
-		}
+	clients.Wait()
+	if err := l.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
-	close(done)
-	group.Wait()
 }
 
 func waitForAny(t testing.TB, store worm.Store) {

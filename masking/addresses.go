@@ -105,11 +105,12 @@ func findIPv6(text []byte, from int) span {
 		if i < 0 {
 			return span{}
 		}
-		start, end, colons, digits, gap := at+i, at+i, 0, 0, false
+		start, colons, digits, gap := at+i, 0, 0, false
 		for start > from && isHex(text[start-1]) {
 			start--
 		}
-		for end = start; end < len(text) && (isHex(text[end]) || text[end] == ':' || (text[end] == '.' && colons > 1)); end++ {
+		end := start
+		for ; end < len(text) && (isHex(text[end]) || text[end] == ':' || (text[end] == '.' && colons > 1)); end++ {
 			if text[end] != ':' {
 				digits++
 				continue

@@ -243,10 +243,10 @@ func (ds *Detectors) pass(column string, text []byte, hits map[string]int64, inJ
 
 // earliest is the index of the leftmost candidate, -1 if there is none.
 func earliest(spans []span) int {
-	first := -1
+	first, from := -1, 0
 	for i, s := range spans {
-		if s.to > 0 && (first < 0 || s.from < spans[first].from) {
-			first = i
+		if s.to > 0 && (first < 0 || s.from < from) {
+			first, from = i, s.from
 		}
 	}
 	return first

@@ -29,7 +29,7 @@ func (n *number) matchSSN() span {
 		switch {
 		case right == edgeCode || !issuedSSN(n.digits(0, 3, &buf)):
 			return span{}
-		case n.joined(0, 2, sepDash) && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
+		case n.joined(2, sepDash) && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
 			found.context = nil
 		}
 		return found
@@ -63,7 +63,7 @@ func (n *number) matchCard() span {
 	if n.left == edgeCode {
 		return span{}
 	}
-	groups := 0
+	var groups int
 	switch {
 	case n.to[0]-n.from[0] >= 13:
 		groups = 1
@@ -97,7 +97,7 @@ func (n *number) matchCard() span {
 // oneStyle reports whether the first groups are all joined by spaces, or all
 // by dashes.
 func (n *number) oneStyle(groups int) bool {
-	return n.joined(0, groups-1, sepSpace) || n.joined(0, groups-1, sepDash)
+	return n.joined(groups-1, sepSpace) || n.joined(groups-1, sepDash)
 }
 
 // issuedCard checks issuer and length (ISO/IEC 7812-1).
@@ -183,7 +183,7 @@ func (n *number) matchNANP(found span, first, last int) span {
 	if d[0] < '2' || d[3] < '2' || right == edgeCode {
 		return span{}
 	}
-	formatted := !n.joined(0, last, sepSpace) || n.whole(found.from, found.to)
+	formatted := !n.joined(last, sepSpace) || n.whole(found.from, found.to)
 	fictional := string(d[:3]) == "555" // as in synthetic records
 	if formatted && n.left == edgeFree && right == edgeFree && (fictional || validPhone(string(d), "US")) {
 		found.context = nil
@@ -224,7 +224,7 @@ func validPhone(text, region string) bool {
 // matchIPv4 finds dotted addresses. Those with four digits also look
 // like the number of a section or version.
 func (n *number) matchIPv4() span {
-	if n.n < 4 || !n.joined(0, 3, sepDot) || n.left != edgeFree || n.right(3) != edgeFree {
+	if n.n < 4 || !n.joined(3, sepDot) || n.left != edgeFree || n.right(3) != edgeFree {
 		return span{}
 	}
 	digits := 0

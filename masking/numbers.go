@@ -137,9 +137,9 @@ func (n *number) lens(i int, want ...int) bool {
 	return true
 }
 
-// joined reports whether the separators between groups i and j are all sep.
-func (n *number) joined(i, j int, sep separator) bool {
-	for ; i < j; i++ {
+// joined reports whether the separators before group last are all sep.
+func (n *number) joined(last int, sep separator) bool {
+	for i := range last {
 		if n.sep[i] != sep {
 			return false
 		}

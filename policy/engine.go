@@ -112,7 +112,7 @@ func form(r Rule, taken bool) string {
 func compile(env *cel.Env, when string) (cel.Program, string) {
 	ast, issues := env.Compile(when)
 	if issues.Err() != nil {
-		var all []string
+		all := make([]string, 0, len(issues.Errors()))
 		for _, e := range issues.Errors() {
 			message, _, _ := strings.Cut(e.Message, "\n")
 			all = append(all, fmt.Sprintf("%s (character %d)", message, e.Location.Column()+1))

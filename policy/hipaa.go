@@ -155,8 +155,7 @@ func server() []Rule {
 
 // kinds deny every kind of statement that is no query and no plain write.
 func kinds() []Rule {
-	var rules []Rule
-	for _, k := range []struct{ kind, what, hint string }{
+	refused := []struct{ kind, what, hint string }{
 		{"ddl", "Changing the schema", "Ask a database administrator."},
 		{"grant", "Changing privileges", "Ask a database administrator."},
 		{"copy", "COPY", "Use SELECT; results are returned as JSON."},
@@ -166,7 +165,9 @@ func kinds() []Rule {
 		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true: the answer holds the planner's estimate.`},
 		{"show", "SHOW", "Use GET /v1/connections/{name}/schema, or information_schema."},
 		{"merge", "MERGE", "Use INSERT, UPDATE or DELETE."},
-	} {
+	}
+	rules := make([]Rule, 0, len(refused))
+	for _, k := range refused {
 		rules = append(rules, Rule{
 			Name: "no-" + k.kind, Effect: Deny, When: fmt.Sprintf(`statement.kind == %q`, k.kind),
 			Message: k.what + " is not possible through the gateway.", Hint: k.hint,

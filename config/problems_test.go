@@ -1,0 +1,193 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
+
+// bad is one change to the example that must be refused. What is said about it
+// is in testdata/problems.golden.
+type bad struct{ name, old, new string }
+
+func badConfigs(t *testing.T, good, dir string) []bad {
+	secret := regexp.MustCompile(`secret_id: \{file: [^}]+\}`).FindString(good)
+	key := regexp.MustCompile(`key_file: \S+`).FindString(good)
+	certificate := regexp.MustCompile(`cert_file: \S+`).FindString(good)
+	tls := regexp.MustCompile(`tls:\n.*\n.*\n`).FindString(good)
+	approvals := regexp.MustCompile(`key: \{file: [^}]+approvals.key\}`).FindString(good)
+	token := regexp.MustCompile(`token_key: \{file: [^}]+\}`).FindString(good)
+	session := regexp.MustCompile(`session_key: \{file: [^}]+\}`).FindString(good)
+	auditor := "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+	open := file(t, dir, "open", "hunter2", 0o644)
+	short := file(t, dir, "short", "hunter2", 0o600)
+	_, otherKey := keyPair(t)
+	other := file(t, dir, "other.key", otherKey, 0o600)
+	return []bad{
+		{"unknown key", "instance: gateway-1", "instanze: gateway-1"},
+		{"unknown key deep", "bulk_rows: 1000", "bulk_row: 1000"},
+		{"unknown key in a list", "value: privacy-office", "valeu: privacy-office"},
+		{"raw rows are not kept", "engine: postgres", "engine: postgres\n    keep_raw_rows: true"},
+		{"key twice", "instance: gateway-1", "instance: gateway-1\ninstance: x"},
+		{"key twice, quoted", "instance: gateway-1", "instance: gateway-1\n\"instance\": x"},
+		{"not YAML", "instance: gateway-1", "instance: ["},
+		{"tab", "instance: gateway-1", "\tinstance: gateway-1"},
+		{"two documents", "instance: gateway-1", "---\na: b\n---\ninstance: gateway-1"},
+		{"anchor", "instance: gateway-1", "instance: &a gateway-1"},
+		{"merge", "instance: gateway-1", "<<: {instance: gateway-1}"},
+		{"tag", "instance: gateway-1", "instance: !!str gateway-1"},
+		{"empty value", "instance: gateway-1", "instance:"},
+		{"section where a value belongs", "instance: gateway-1", "instance: {name: gateway-1}"},
+		{"value where a section belongs", "policy:\n", "log: info\npolicy:\n"},
+		{"value where a list belongs", "builtin: [hipaa]", "builtin: hipaa"},
+		{"text where a number belongs", "bulk_rows: 1000", "bulk_rows: many"},
+		{"fraction where a whole number belongs", "bulk_rows: 1000", "bulk_rows: 10.5"},
+		{"text where true or false belongs", certificate, certificate + "\n  terminated_by_proxy: yes"},
+		{"instance", "instance: gateway-1", "instance: 'a b'"},
+		{"no port", "listen: 0.0.0.0:8443", "listen: 0.0.0.0"},
+		{"clear text on the network", tls, ""},
+		{"clear text behind a proxy without https", "public_url: https://chaperone.example.org\n" + tls,
+			"public_url: http://127.0.0.1\ntls: {terminated_by_proxy: true}\n"},
+		{"only a certificate", key, "terminated_by_proxy: false"},
+		{"key of another certificate", key, "key_file: " + other},
+		{"certificate and proxy", key, key + "\n  terminated_by_proxy: true"},
+		{"no certificate there", certificate, "cert_file: /nowhere/tls.crt"},
+		{"public URL in clear text", "public_url: https:", "public_url: http:"},
+		{"public URL with a slash", "chaperone.example.org\n", "chaperone.example.org/\n"},
+		{"log level", "policy:\n", "log: {level: loud, format: xml}\npolicy:\n"},
+		{"issuer in clear text", "issuer: https://login.example.org", "issuer: http://login.example.org"},
+		{"issuer with password", "https://login.", "https://u:hunter2@login."},
+		{"authority without certificates", "audience: chaperone", "audience: chaperone\n  ca_file: " + short},
+		{"audience", "audience: chaperone", "audience: ''"},
+		{"symmetric algorithm", "audience: chaperone", "audience: chaperone\n  algorithms: [RS256, HS256]"},
+		{"algorithm none", "audience: chaperone", "audience: chaperone\n  algorithms: [none]"},
+		{"no algorithm", "audience: chaperone", "audience: chaperone\n  algorithms: []"},
+		{"skew", "audience: chaperone", "audience: chaperone\n  clock_skew: 1h"},
+		{"role", "role: approver", "role: boss"},
+		{"grant without value", "value: privacy-office, ", ""},
+		{"grant for an unknown connection", "connections: [clinic]", "connections: [clinic, nowhere]"},
+		{"session key", session, "session_key: {file: " + short + "}"},
+		{"Vault in clear text", "address: https:", "address: http:"},
+		{"Vault mount", "  approle:\n", "  approle:\n    mount: ../sys\n"},
+		{"inline secret", secret, "secret_id: hunter2"},
+		{"inline secret as a key", secret, "secret_id: {hunter2}"},
+		{"inline secret under a key", secret, "secret_id: {value: hunter2}"},
+		{"inline secret as a variable's name", secret, "secret_id: {env: hunter2}"},
+		{"no secret", secret, "secret_id: {}"},
+		{"missing secret file", secret, "secret_id: {file: /nowhere/x}"},
+		{"unset secret variable", secret, "secret_id: {env: CHAPERONE_TEST_UNSET}"},
+		{"file and env", secret, "secret_id: {file: " + short + ", env: Y}"},
+		{"secret that others read", secret, "secret_id: {file: " + open + "}"},
+		{"secret that is a device", secret, "secret_id: {file: /dev/zero}"},
+		{"duration", "expires: 24h", "expires: soon"},
+		{"duration without unit", "expires: 24h", "expires: 24"},
+		{"negative duration", "expires: 24h", "expires: -1h"},
+		{"no duration", "expires: 24h", "expires: 0s"},
+		{"days", "retention: 6y", "retention: 30d"},
+		{"short retention", "retention: 6y", "retention: 720h"},
+		{"very short retention", "store:\n", "store:\n  dir: {path: /x}\n  retention: 1s\nxstore:\n"},
+		{"two stores", "store:\n", "store:\n  dir: {path: /x}\n"},
+		{"no bucket", "bucket: example-chaperone-evidence", "bucket: ''"},
+		{"store in clear text", "region: eu-central-1", "region: eu-central-1\n    endpoint: http://s3.example.org"},
+		{"half an access key", "region: eu-central-1", "region: eu-central-1\n    access_key: {file: " + short + "}"},
+		{"no auditor", "auditors:\n    - " + auditor, "auditors: []"},
+		{"auditor", auditor, "nobody"},
+		{"approval key", approvals, "key: {file: " + short + "}"},
+		{"profile", "profile: hipaa-safe-harbor", "profile: none"},
+		{"token key", token, "token_key: {file: " + short + "}"},
+		{"MRN pattern", `'MRN-\d{7}'`, "'('"},
+		{"MRN pattern that matches everything", `'MRN-\d{7}'`, "'.*'"},
+		{"detector", "profile: hipaa-safe-harbor", "profile: hipaa-safe-harbor\n  detectors: [ssn, shoe_size]"},
+		{"small cells are not suppressed yet", "profile: hipaa-safe-harbor", "profile: hipaa-safe-harbor\n  small_cells: true"},
+		{"rule set", "builtin: [hipaa]", "builtin: [gdpr]"},
+		{"figure", "bulk_rows: 1000", "bulk_rows: 0"},
+		{"CEL: misspelt field", "statement.protected\n", "statement.secret\n"},
+		{"CEL: syntax", "statement.protected\n", "statement.protected &&\n"},
+		{"CEL: not a condition", "when: now.getHours(\"Europe/Berlin\") < 6 && statement.protected", "when: statement.kind"},
+		{"rule effect", "effect: approve", "effect: shrug"},
+		{"rule name taken", "name: no-nights", "name: bulk-export"},
+		{"rule without message", "      message: Protected tables are read at night only with a person's approval.\n", ""},
+		{"rule that waits too long", "effect: approve", "effect: approve\n      expires: 48h"},
+		{"engine", "engine: postgres", "engine: oracle"},
+		{"host", "host: db.example.org", "host: postgres://db"},
+		{"port", "port: 5432", "port: 0"},
+		{"port as text", "port: 5432", "port: postgres"},
+		{"no database", "    database: clinic\n", ""},
+		{"search path", "database: clinic", "database: clinic\n    search_path: []"},
+		{"database in clear text", "database: clinic", "database: clinic\n    tls: {mode: off}"},
+		{"database TLS mode", "database: clinic", "database: clinic\n    tls: {mode: prefer}"},
+		{"issuer of credentials", "issuer: vault,", "issuer: magic,"},
+		{"native without administrator", "issuer: vault, read_role: clinic-ro, write_role: clinic-rw", "issuer: native"},
+		{"native with Vault's roles", "issuer: vault,", "issuer: native,"},
+		{"no read role", "read_role: clinic-ro, ", ""},
+		{"short TTL", "issuer: vault,", "issuer: vault, ttl: 1m,"},
+		{"class", "public.patients.ssn: ssn", "public.patients.ssn: sssn"},
+		{"column", "public.patients.ssn: ssn", "ssn: ssn"},
+		{"connection name", "  clinic:\n", "  Clinic!:\n"},
+		{"limits", "policy:\n", "limits: {rows: 10, max_rows: 5, max_timeout: 2h, body: 1GiB}\npolicy:\n"},
+		{"size", "policy:\n", "limits: {bytes: 4MB}\npolicy:\n"},
+		{"many at once", "instance: gateway-1\nlisten: 0.0.0.0:8443", "instance: A\nlisten: x\nfoo: 1\nbar: 2"},
+	}
+}
+
+// TestWhatIsWrongIsSaid: each change of the example is found, at its line, in
+// words that lead to the fix, without repeating a secret.
+func TestWhatIsWrongIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	good := example(t, dir)
+	var out strings.Builder
+	out.WriteString("# What config says about each bad change of deploy/chaperone.example.yaml.\n")
+	seen := map[string]bool{}
+	for _, c := range badConfigs(t, good, dir) {
+		if !strings.Contains(good, c.old) || c.old == "" || seen[c.name] {
+			t.Fatalf("%s: the example has no %q, or the name is taken", c.name, c.old)
+		}
+		seen[c.name] = true
+		_, err := Parse("x.yaml", []byte(strings.Replace(good, c.old, c.new, 1)))
+		var problems Problems
+		if !errors.As(err, &problems) || len(problems) == 0 {
+			t.Errorf("%s: got %v", c.name, err)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: a secret is repeated: %v", c.name, err)
+		}
+		fmt.Fprintf(&out, "\n## %s\n%s\n", c.name, strings.ReplaceAll(err.Error(), dir, "$DIR"))
+	}
+	golden(t, filepath.Join("testdata", "problems.golden"), out.String())
+}
+
+// golden compares with a file, or rewrites it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(gotLines), len(wantLines)) {
+		if gotLines[i] != wantLines[i] {
+			t.Fatalf("%s:%d:\n got %s\nwant %s\n(go test ./config -update rewrites it)", path, i+1, gotLines[i], wantLines[i])
+		}
+	}
+	t.Fatalf("%s: %d lines, want %d (go test ./config -update rewrites it)", path, len(gotLines), len(wantLines))
+}

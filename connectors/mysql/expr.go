@@ -1,0 +1,433 @@
+package mysql
+
+import (
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/opcode"
+	"github.com/pingcap/tidb/pkg/parser/test_driver"
+)
+
+// condition analyses WHERE, ON or HAVING: the conjuncts are looked at one by
+// one for lookups, for joins and for what filters.
+func (a *analysis) condition(e ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) error {
+	if p, ok := e.(*ast.ParenthesesExpr); ok {
+		return a.condition(p.Expr, s, kind, order)
+	}
+	if b, ok := e.(*ast.BinaryOperationExpr); ok && b.Op == opcode.LogicAnd {
+		if err := a.condition(b.L, s, kind, order); err != nil {
+			return err
+		}
+		return a.condition(b.R, s, kind, order)
+	}
+	if order == fromOnly {
+		if done, err := a.lookup(e, s, kind); done || err != nil {
+			return err
+		}
+	}
+	if _, err := a.expr(e, s, kind, order); err != nil {
+		return err
+	}
+	a.conjunct(e, s)
+	return nil
+}
+
+// lookup opens `column = <literal or parameter>` on a lookup column.
+func (a *analysis) lookup(e ast.ExprNode, s *scope, kind connectors.UseKind) (bool, error) {
+	b, ok := e.(*ast.BinaryOperationExpr)
+	if !ok || b.Op != opcode.EQ {
+		return false, nil
+	}
+	ref, value := sides(b)
+	if ref == nil {
+		return false, nil
+	}
+	f, err := a.resolve(s, ref.Name, fromOnly)
+	if err != nil || !f.own || f.source == nil || f.source.table == nil || f.column.class == nil || !f.column.class.Lookup {
+		return false, err
+	}
+	a.point(ref, f, f.source)
+	a.use(f.column.origin, *f.column.class, kind, connectors.SeenLookup, false)
+	l := connectors.Lookup{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
+	if m, ok := value.(*test_driver.ParamMarkerExpr); ok {
+		l.Param = m.Order
+	}
+	a.st.Lookups = append(a.st.Lookups, l)
+	f.source.filtered = true
+	return true, nil
+}
+
+// sides takes a comparison of a bare column with a constant apart.
+func sides(b *ast.BinaryOperationExpr) (*ast.ColumnNameExpr, ast.ExprNode) {
+	l, r := bare(b.L), bare(b.R)
+	if ref, ok := l.(*ast.ColumnNameExpr); ok && constant(r) {
+		return ref, r
+	}
+	if ref, ok := r.(*ast.ColumnNameExpr); ok && constant(l) {
+		return ref, l
+	}
+	return nil, nil
+}
+
+func bare(e ast.ExprNode) ast.ExprNode {
+	for {
+		p, ok := e.(*ast.ParenthesesExpr)
+		if !ok {
+			return e
+		}
+		e = p.Expr
+	}
+}
+
+// constant reports whether e is a literal or a parameter.
+func constant(e ast.ExprNode) bool {
+	switch e := bare(e).(type) {
+	case *test_driver.ValueExpr, *test_driver.ParamMarkerExpr:
+		return true
+	case *ast.UnaryOperationExpr:
+		return (e.Op == opcode.Minus || e.Op == opcode.Plus) && constant(e.V)
+	}
+	return false
+}
+
+// conjunct notes what a conjunct says about the statement's shape.
+func (a *analysis) conjunct(e ast.ExprNode, s *scope) {
+	v := &references{}
+	e.Accept(v)
+	var sources []*source
+	for _, ref := range v.found {
+		f, err := a.resolve(s, ref.Name, fromOnly)
+		if err != nil || f.source == nil || !f.own {
+			continue
+		}
+		seen := false
+		for _, src := range sources {
+			seen = seen || src == f.source
+		}
+		if !seen {
+			sources = append(sources, f.source)
+		}
+	}
+	switch {
+	case len(sources) == 1 && (v.constants > 0 || v.queries):
+		sources[0].filtered = true
+	case len(sources) > 1:
+		for _, other := range sources[1:] {
+			s.links = append(s.links, [2]*source{sources[0], other})
+		}
+	}
+}
+
+// references collects the columns of a condition outside of its subqueries.
+type references struct {
+	found     []*ast.ColumnNameExpr
+	constants int
+	queries   bool
+}
+
+func (v *references) Enter(n ast.Node) (ast.Node, bool) {
+	switch n := n.(type) {
+	case *ast.ColumnNameExpr:
+		v.found = append(v.found, n)
+	case *test_driver.ValueExpr, *test_driver.ParamMarkerExpr:
+		v.constants++
+	case *ast.SubqueryExpr:
+		v.queries = true
+		return n, true
+	}
+	return n, false
+}
+
+func (*references) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// expr analyses an expression. What it gives back tells whether protected
+// columns went into it; kind is where it stands.
+func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if err := a.enterExpr(); err != nil {
+		return column{}, err
+	}
+	defer func() { a.nesting-- }()
+	all := func(list ...ast.ExprNode) (column, error) { return a.each(list, s, kind, order) }
+	switch e := e.(type) {
+	case *test_driver.ValueExpr, *test_driver.ParamMarkerExpr, *ast.TimeUnitExpr, *ast.TrimDirectionExpr, *ast.GetFormatSelectorExpr:
+		return column{}, nil
+	case *ast.ColumnNameExpr:
+		return a.reference(e, s, kind, order)
+	case *ast.ParenthesesExpr:
+		return a.expr(e.Expr, s, kind, order)
+	case *ast.BinaryOperationExpr:
+		return a.comparison(comparing(e.Op), []ast.ExprNode{e.L, e.R}, s, kind, order)
+	case *ast.UnaryOperationExpr:
+		return all(e.V)
+	case *ast.BetweenExpr:
+		return a.comparison(true, []ast.ExprNode{e.Expr, e.Left, e.Right}, s, kind, order)
+	case *ast.PatternLikeOrIlikeExpr:
+		if !e.IsLike {
+			return column{}, unsupported("ILIKE is not of this engine", "Use LIKE.")
+		}
+		return a.comparison(true, []ast.ExprNode{e.Expr, e.Pattern}, s, kind, order)
+	case *ast.PatternRegexpExpr:
+		return a.comparison(true, []ast.ExprNode{e.Expr, e.Pattern}, s, kind, order)
+	case *ast.PatternInExpr:
+		if e.Sel != nil {
+			return a.inSubquery(e.Expr, e.Sel, s, kind, order)
+		}
+		return a.comparison(true, append([]ast.ExprNode{e.Expr}, e.List...), s, kind, order)
+	case *ast.CompareSubqueryExpr:
+		return a.inSubquery(e.L, e.R, s, kind, order)
+	case *ast.IsNullExpr:
+		return a.nullTest(e.Expr, s, order)
+	case *ast.IsTruthExpr:
+		return all(e.Expr)
+	case *ast.CaseExpr:
+		return a.caseOf(e, s, kind, order)
+	case *ast.RowExpr:
+		return all(e.Values...)
+	case *ast.SetCollationExpr:
+		return all(e.Expr)
+	case *ast.FuncCastExpr:
+		return all(e.Expr)
+	case *ast.FuncCallExpr:
+		if err := a.call(e.Schema.O, e.FnName.O); err != nil {
+			return column{}, err
+		}
+		return all(e.Args...)
+	case *ast.AggregateFuncExpr:
+		return a.aggregate(e, s, kind, order)
+	case *ast.WindowFuncExpr:
+		return a.windowFunction(e, s, kind, order)
+	case *ast.SubqueryExpr:
+		cols, err := a.query(e.Query, s, false)
+		if err != nil {
+			return column{}, err
+		}
+		return a.mixed(cols), nil
+	case *ast.ExistsSubqueryExpr:
+		_, err := a.expr(e.Sel, s, kind, order)
+		return column{}, err
+	case *ast.VariableExpr:
+		return column{}, unsupported("user and system variables are not possible through the gateway", "Use parameters.")
+	}
+	return column{}, unsupported("an expression of the statement is not understood", "Write it with standard operators and functions.")
+}
+
+// enterExpr bounds the nesting of expressions.
+func (a *analysis) enterExpr() error {
+	if a.nesting++; a.nesting > 4*maxDepth {
+		return unsupported("an expression is nested too deeply", "Write it more simply.")
+	}
+	return nil
+}
+
+// each analyses expressions and mixes what went into them.
+func (a *analysis) each(list []ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	var cols []column
+	for _, e := range list {
+		if e == nil {
+			continue
+		}
+		c, err := a.expr(e, s, kind, order)
+		if err != nil {
+			return column{}, err
+		}
+		cols = append(cols, c)
+	}
+	return a.mixed(cols), nil
+}
+
+// mixed is a value into which columns went: of the class that hides most.
+func (*analysis) mixed(cols []column) column {
+	var out column
+	for i := range cols {
+		if c := &cols[i]; c.class != nil && (out.class == nil || c.hides()) {
+			out.class, out.origin = c.class, c.origin
+		}
+	}
+	return out
+}
+
+// comparing reports whether an operator decides by its operands' values.
+func comparing(op opcode.Op) bool {
+	switch op {
+	case opcode.EQ, opcode.NE, opcode.LT, opcode.LE, opcode.GT, opcode.GE, opcode.NullEQ:
+		return true
+	}
+	return false
+}
+
+// comparison analyses an operator. A comparison of one bare protected column
+// with constants can be opened by an approval; then it sees the raw column.
+func (a *analysis) comparison(compares bool, operands []ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if !compares {
+		return a.each(operands, s, kind, order)
+	}
+	decides := kind
+	if kind == connectors.UseExpression {
+		decides = connectors.UsePredicate // a comparison that is shown tells as much
+	}
+	if ref := openable(operands); ref != nil {
+		f, err := a.resolve(s, ref.Name, order)
+		if err != nil {
+			return column{}, err
+		}
+		if f.own && f.source != nil && f.source.table != nil && f.column.class != nil && f.column.hides() {
+			if a.opened() {
+				a.use(f.column.origin, *f.column.class, decides, connectors.SeenOpened, true)
+				a.point(ref, f, f.source)
+			} else {
+				a.unqualify(ref, f)
+				a.use(f.column.origin, *f.column.class, decides, connectors.SeenDestroyed, true)
+			}
+			return column{}, nil
+		}
+	}
+	_, err := a.each(operands, s, decides, order)
+	return column{}, err
+}
+
+// openable is the one bare column that is compared with constants only, or nil.
+func openable(operands []ast.ExprNode) *ast.ColumnNameExpr {
+	var ref *ast.ColumnNameExpr
+	for _, o := range operands {
+		if c, ok := bare(o).(*ast.ColumnNameExpr); ok && ref == nil {
+			ref = c
+		} else if !constant(o) {
+			return nil
+		}
+	}
+	return ref
+}
+
+// reference analyses a column where it stands.
+func (a *analysis) reference(e *ast.ColumnNameExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	f, err := a.resolve(s, e.Name, order)
+	if err != nil {
+		return column{}, err
+	}
+	a.unqualify(e, f)
+	c := *f.column
+	if c.class == nil {
+		return c, nil
+	}
+	seen := connectors.SeenMasked
+	if kind != connectors.UseExpression && kind != connectors.UseOutput {
+		seen = connectors.SeenGeneralised
+		if c.hides() {
+			seen = connectors.SeenDestroyed
+		}
+	} else if c.hides() {
+		a.note(c.origin.String() + " is masked; an expression over it sees the mask.")
+	}
+	a.use(c.origin, *c.class, kind, seen, false)
+	c.plain = false
+	return c, nil
+}
+
+// nullTest is fine on any column: masks keep NULL.
+func (a *analysis) nullTest(e ast.ExprNode, s *scope, order lookupOrder) (column, error) {
+	_, err := a.expr(e, s, connectors.UseExpression, order)
+	return column{}, err
+}
+
+func (a *analysis) caseOf(e *ast.CaseExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	decides := connectors.UsePredicate
+	if e.Value != nil {
+		if _, err := a.expr(e.Value, s, decides, order); err != nil {
+			return column{}, err
+		}
+	}
+	results := []ast.ExprNode{e.ElseClause}
+	for _, w := range e.WhenClauses {
+		if _, err := a.expr(w.Expr, s, decides, order); err != nil {
+			return column{}, err
+		}
+		results = append(results, w.Result)
+	}
+	return a.each(results, s, kind, order)
+}
+
+// inSubquery compares a value with the rows of a subquery.
+func (a *analysis) inSubquery(value, sub ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if kind == connectors.UseExpression {
+		kind = connectors.UsePredicate
+	}
+	if _, err := a.expr(value, s, kind, order); err != nil {
+		return column{}, err
+	}
+	q, ok := sub.(*ast.SubqueryExpr)
+	if !ok {
+		return column{}, unsupported("this form of comparison with a subquery is not understood", "")
+	}
+	cols, err := a.query(q.Query, s, false)
+	if err != nil {
+		return column{}, err
+	}
+	for i := range cols {
+		a.compared(&cols[i], kind)
+	}
+	return column{}, nil
+}
+
+func (a *analysis) aggregate(e *ast.AggregateFuncExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if err := a.call("", e.F); err != nil {
+		return column{}, err
+	}
+	inner := kind
+	if e.Distinct {
+		inner = connectors.UseGroup
+	}
+	c, err := a.each(e.Args, s, inner, order)
+	if err != nil {
+		return column{}, err
+	}
+	if e.Order != nil {
+		for _, item := range e.Order.Items {
+			if err := a.item(item, s, connectors.UseOrder, order); err != nil {
+				return column{}, err
+			}
+		}
+	}
+	if e.F == ast.AggFuncCount {
+		counted := column{}
+		for _, src := range s.sources {
+			counted.count = counted.count || src.wrapped
+		}
+		return counted, nil
+	}
+	return c, nil
+}
+
+func (a *analysis) windowFunction(e *ast.WindowFuncExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if err := a.call("", e.Name); err != nil {
+		return column{}, err
+	}
+	c, err := a.each(e.Args, s, kind, order)
+	if err != nil {
+		return column{}, err
+	}
+	return c, a.window(&e.Spec, s)
+}
+
+func (a *analysis) window(w *ast.WindowSpec, s *scope) error {
+	if w.PartitionBy != nil {
+		for _, item := range w.PartitionBy.Items {
+			if err := a.item(item, s, connectors.UseGroup, fromOnly); err != nil {
+				return err
+			}
+		}
+	}
+	if w.OrderBy != nil {
+		for _, item := range w.OrderBy.Items {
+			if err := a.item(item, s, connectors.UseOrder, fromOnly); err != nil {
+				return err
+			}
+		}
+	}
+	if w.Frame != nil {
+		for _, bound := range []ast.ExprNode{w.Frame.Extent.Start.Expr, w.Frame.Extent.End.Expr} {
+			if bound != nil && !constant(bound) {
+				return unsupported("a window frame takes constants", "")
+			}
+		}
+	}
+	return nil
+}
