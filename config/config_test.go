@@ -188,6 +188,8 @@ func TestSecretsAreReadFromOrdinaryFilesOnly(t *testing.T) {
 	}
 }
 
+// FuzzParse is best run with -fuzzminimizetime 5x: making the example smaller
+// would otherwise take all the time there is.
 func FuzzParse(f *testing.F) {
 	text, err := os.ReadFile("../deploy/chaperone.example.yaml")
 	if err != nil {

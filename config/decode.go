@@ -169,26 +169,20 @@ func (d decoder) secretRef(path []string, node ast.Node, out reflect.Value) {
 	})
 }
 
-// pairs calls each for the keys of a section. A key that is there twice is
-// noted, however it is quoted.
+// pairs calls each for the keys of a section. (The parser refuses a key that is
+// there twice, however it is quoted.)
 func (d decoder) pairs(path []string, node ast.Node, each func(key string, keyNode, value ast.Node)) {
 	mapping, ok := node.(*ast.MappingNode)
 	if !ok {
 		d.note(path, node, "must be a section with keys of its own")
 		return
 	}
-	seen := map[string]bool{}
 	for _, pair := range mapping.Values {
 		key, ok := pair.Key.(*ast.StringNode)
 		if !ok {
 			d.note(path, pair.Key, "keys must be plain text, and sections are not merged")
 			continue
 		}
-		if seen[key.Value] {
-			d.note(path, pair.Key, "this key is here twice; leave one out")
-			continue
-		}
-		seen[key.Value] = true
 		each(key.Value, pair.Key, pair.Value)
 	}
 }

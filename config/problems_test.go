@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"filippo.io/age"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files and docs/configuration.md")
@@ -26,6 +28,10 @@ func badConfigs(t *testing.T, good, dir string) []bad {
 	token := regexp.MustCompile(`token_key: \{file: [^}]+\}`).FindString(good)
 	session := regexp.MustCompile(`session_key: \{file: [^}]+\}`).FindString(good)
 	auditor := "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+	hybrid, err := age.GenerateHybridIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
 	open := file(t, dir, "open", "hunter2", 0o644)
 	short := file(t, dir, "short", "hunter2", 0o600)
 	_, otherKey := keyPair(t)
@@ -99,6 +105,8 @@ func badConfigs(t *testing.T, good, dir string) []bad {
 		{"half an access key", "region: eu-central-1", "region: eu-central-1\n    access_key: {file: " + short + "}"},
 		{"no auditor", "auditors:\n    - " + auditor, "auditors: []"},
 		{"auditor", auditor, "nobody"},
+		{"auditors of two kinds", auditor, auditor + "\n    - " + hybrid.Recipient().String()},
+		{"key twice, escaped", "instance: gateway-1", "instance: gateway-1\n\"\\x69nstance\": x"},
 		{"approval key", approvals, "key: {file: " + short + "}"},
 		{"profile", "profile: hipaa-safe-harbor", "profile: none"},
 		{"token key", token, "token_key: {file: " + short + "}"},

@@ -23,7 +23,7 @@ func (a away) Create(ctx context.Context, key string, body []byte) error {
 // BenchmarkAppend compares group commit with one object a record, on the S3
 // server of this machine and with the latency of a distant one added.
 func BenchmarkAppend(b *testing.B) {
-	local, _ := bucket(b)
+	local := OpenBucket(b).Store
 	for name, store := range map[string]worm.Store{"local": local, "15ms": away{local}} {
 		for _, clients := range []int{1, 16, 256} {
 			b.Run(fmt.Sprintf("%s/group/%d", name, clients), func(b *testing.B) {

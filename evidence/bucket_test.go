@@ -1,45 +1,52 @@
-package evidence
+package evidence_test
 
 import (
 	"bytes"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/internal/testenv"
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/chaperone-sql/chaperone/worm"
 	"github.com/chaperone-sql/chaperone/worm/s3"
 )
 
-// admin is somebody with every right on a bucket that its lock leaves.
-type admin struct {
-	client *awss3.Client
-	bucket string
-}
-
-func (a admin) hide(t testing.TB, key string) {
-	t.Helper()
-	_, err := a.client.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: &a.bucket, Key: &key})
-	must(t, err)
-}
-
-func (a admin) overwrite(t testing.TB, key string, body []byte) {
-	t.Helper()
-	_, err := a.client.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &a.bucket, Key: &key, Body: bytes.NewReader(body)})
-	must(t, err)
+// TestMain gives the package's own tests a real bucket: they cannot import
+// testenv, which imports evidence.
+func TestMain(m *testing.M) {
+	evidence.OpenBucket = bucket
+	os.Exit(m.Run())
 }
 
 // bucket is a fresh bucket on a real server, and its administrator.
-func bucket(t testing.TB) (worm.Store, admin) {
+func bucket(t testing.TB) evidence.Bucket {
 	t.Helper()
 	server := testenv.S3(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	store, err := s3.New(t.Context(), s3.Config{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
 		PathStyle: true, Retention: time.Hour, AccessKey: server.AccessKey, SecretKey: masking.Secret(server.SecretKey)})
-	must(t, err)
+	must(err)
 	client := awss3.New(awss3.Options{Region: server.Region, BaseEndpoint: &server.Endpoint, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, "")})
-	return store, admin{client, server.Bucket}
+	return evidence.Bucket{
+		Store: store,
+		Hide: func(key string) {
+			_, err := client.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: &server.Bucket, Key: &key})
+			must(err)
+		},
+		Overwrite: func(key string, body []byte) {
+			_, err := client.PutObject(t.Context(),
+				&awss3.PutObjectInput{Bucket: &server.Bucket, Key: &key, Body: bytes.NewReader(body)})
+			must(err)
+		},
+	}
 }

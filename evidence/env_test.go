@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,3 +146,33 @@ func verify(t testing.TB, w *world, o Options) *Report {
 }
 
 func identities(w *world) []age.Identity { return []age.Identity{w.identity} }
+
+// without shows a store in which the keys that begin so are gone.
+type without struct {
+	worm.Store
+	prefix string
+}
+
+func (s without) Get(ctx context.Context, key string, limit int64) (worm.Object, error) {
+	if strings.HasPrefix(key, s.prefix) {
+		return worm.Object{}, worm.ErrNotFound
+	}
+	return s.Store.Get(ctx, key, limit)
+}
+
+func (s without) List(ctx context.Context, prefix, after string, yield func(worm.Entry) bool) error {
+	return s.Store.List(ctx, prefix, after, func(e worm.Entry) bool {
+		return strings.HasPrefix(e.Key, s.prefix) || yield(e)
+	})
+}
+
+// Bucket is a fresh bucket with Object Lock on a real server, and what
+// somebody with every right that the lock leaves can do to it.
+type Bucket struct {
+	Store     worm.Store
+	Hide      func(key string)
+	Overwrite func(key string, body []byte)
+}
+
+// OpenBucket is set by TestMain.
+var OpenBucket func(testing.TB) Bucket

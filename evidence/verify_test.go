@@ -317,7 +317,7 @@ func TestTamperMatrix(t *testing.T) {
 		"dir": func(t *testing.T) *world { return newWorld(t) },
 		"s3": func(t *testing.T) *world {
 			w := newWorld(t)
-			w.store, _ = bucket(t)
+			w.store = OpenBucket(t).Store
 			return w
 		},
 	}
@@ -399,45 +399,6 @@ func TestRunningWriter(t *testing.T) {
 	wantObject(t, copied, w.trusted, Options{Copy: true}, segmentKey(l.Writer(), uint64(segments(t, path, l.Writer()))), "cut")
 	wantObject(t, copied, w.trusted, Options{Checkpoints: []string{kept}},
 		segmentKey(l.Writer(), uint64(segments(t, path, l.Writer()))), "cut, kept checkpoint")
-}
-
-// TestForkedLog: somebody with the gateway's own key rewrites its past; a kept
-// checkpoint finds it.
-func TestForkedLog(t *testing.T) {
-	w := newWorld(t)
-	l := w.open(t, w.config("gw-1"))
-	query(t, l)
-	closeLog(t, l)
-	kept := verify(t, w, Options{}).Checkpoints[l.Writer()]
-	bodies := map[string][]byte{}
-	log := newTree()
-	for n := uint64(0); ; n++ {
-		object, err := w.store.Get(t.Context(), segmentKey(l.Writer(), n), 0)
-		if errors.Is(err, worm.ErrNotFound) {
-			break
-		}
-		must(t, err)
-		s, err := parseSegment(object.Body)
-		must(t, err)
-		s.Subtrees = log.subtrees()
-		for i := range s.records {
-			s.records[i] = bytes.ReplaceAll(s.records[i], []byte(`"agent"`), []byte(`"saint"`))
-			must(t, log.add(s.records[i]))
-		}
-		bodies[segmentKey(l.Writer(), n)], err = encodeSegment(s.header, s.records, log, w.signer)
-		must(t, err)
-	}
-	forged := changed{w.store, bodies}
-	report, err := Verify(t.Context(), forged, w.trusted, Options{})
-	must(t, err)
-	if len(report.Findings) > 0 {
-		t.Fatalf("a rewritten log should be consistent in itself: %+v", report.Findings)
-	}
-	report, err = Verify(t.Context(), forged, w.trusted, Options{Checkpoints: []string{kept}})
-	must(t, err)
-	if len(report.Findings) != 1 || report.Findings[0].Kind != KindForked {
-		t.Errorf("findings %+v", report.Findings)
-	}
 }
 
 // TestLies: records that contradict one another, signed by the gateway's key.
@@ -554,12 +515,13 @@ func waitForAny(t testing.TB, store worm.Store) {
 // hide nothing, and are reported, also from a copy.
 func TestAnomaliesOfTheStore(t *testing.T) {
 	w := newWorld(t)
-	store, client := bucket(t)
+	server := OpenBucket(t)
+	store := server.Store
 	w.store = store
 	r := record(t, w)
 	marked, replaced := segmentKey(r.first, 1), segmentKey(r.other, 1)
-	client.hide(t, marked)
-	client.overwrite(t, replaced, []byte("forged"))
+	server.Hide(marked)
+	server.Overwrite(replaced, []byte("forged"))
 	path := t.TempDir()
 	copied, err := dir.New(dir.Config{Path: path})
 	must(t, err)

@@ -144,6 +144,20 @@ func TestURLsAreFoundWhenAskedFor(t *testing.T) {
 	}
 }
 
+// TestAnotherKindBehindARecordNumber: what has the form of a record number but
+// not its context may still be something else.
+func TestAnotherKindBehindARecordNumber(t *testing.T) {
+	d, err := NewDetectors(DetectorConfig{MRNPattern: `\b\d{9}\b`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for column, want := range map[string]string{"ssn": "[redacted:ssn]", "mrn": "[redacted:mrn]", "value": "219099998"} {
+		if got := string(d.Redact(column, []byte("219099998"), map[string]int64{})); got != want {
+			t.Errorf("%s: %q, want %q", column, got, want)
+		}
+	}
+}
+
 func TestRedactJSONStaysJSON(t *testing.T) {
 	d := testDetectors(t)
 	for _, c := range []struct{ text, want string }{
@@ -177,9 +191,11 @@ func TestDetectorConfigIsChecked(t *testing.T) {
 	}
 }
 
-// TestNothingFoundAllocatesNothing: the detectors see every cell.
+// TestNothingFoundAllocatesNothing: the detectors see every cell. The site's MRN
+// pattern is left out: package regexp keeps its machines in a sync.Pool, which
+// the race detector empties at random.
 func TestNothingFoundAllocatesNothing(t *testing.T) {
-	d := testDetectors(t)
+	d := testDetectors(t, "ssn", "email", "phone", "card", "mbi", "ip", "url")
 	hits := map[string]int64{}
 	for _, text := range []string{ordinary, "219099998", "2026-11-24T10:00:00Z", "123-00-4567", "a@b", "x::y", "1.2.3.4.5"} {
 		b := []byte(text)

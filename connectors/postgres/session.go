@@ -25,11 +25,11 @@ type session struct {
 	st     *connectors.Statement
 	lim    connectors.Limits
 	values [][]byte
-	cols   []column
+	cols   []described
 }
 
-// column is an output as the server described it.
-type column struct {
+// described is an output as the server describes it.
+type described struct {
 	name    string
 	oid     uint32
 	element uint32 // of an array, else 0
@@ -127,10 +127,10 @@ func (s *session) witness(ctx context.Context, fields []pgconn.FieldDescription)
 			Message: "the database describes another result than the gateway understood"}
 	}
 	types := s.conn.TypeMap()
-	s.cols = make([]column, len(fields))
+	s.cols = make([]described, len(fields))
 	var unknown, tables, attributes []uint32
 	for i, f := range fields {
-		s.cols[i] = column{name: f.Name, oid: f.DataTypeOID}
+		s.cols[i] = described{name: f.Name, oid: f.DataTypeOID}
 		if t, ok := types.TypeForOID(f.DataTypeOID); ok {
 			s.cols[i].typ = canonical(t.Name)
 			if array, ok := t.Codec.(*pgtype.ArrayCodec); ok {
@@ -250,11 +250,11 @@ func (p plan) scanned() float64 {
 
 // Execute runs the prepared statement and feeds the sink.
 func (s *session) Execute(ctx context.Context, sink connectors.Sink) (connectors.Outcome, error) {
-	described := make([]connectors.ResultColumn, len(s.cols))
+	result := make([]connectors.ResultColumn, len(s.cols))
 	for i, c := range s.cols {
-		described[i] = connectors.ResultColumn{Name: c.name, Type: c.typ}
+		result[i] = connectors.ResultColumn{Name: c.name, Type: c.typ}
 	}
-	if err := sink.Columns(described); err != nil {
+	if err := sink.Columns(result); err != nil {
 		return connectors.Outcome{}, err
 	}
 	tag, err := s.stream(ctx, sink)

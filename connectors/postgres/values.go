@@ -14,12 +14,12 @@ import (
 // encoder turns rows in PostgreSQL's text format into cells. It reuses its
 // buffers: a row's cells are valid until the next.
 type encoder struct {
-	cols    []column
+	cols    []described
 	cells   []connectors.Cell
 	scratch []byte
 }
 
-func newEncoder(cols []column) *encoder {
+func newEncoder(cols []described) *encoder {
 	return &encoder{cols: cols, cells: make([]connectors.Cell, len(cols))}
 }
 

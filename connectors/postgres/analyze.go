@@ -1,0 +1,240 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
+	pg "github.com/pganalyze/pg_query_go/v6"
+	pgquery "github.com/wasilibs/go-pgquery"
+)
+
+// analysis is the understanding of one statement.
+type analysis struct {
+	cat     *catalog
+	in      connectors.Input
+	st      *connectors.Statement
+	depth   int // of queries
+	nesting int // of expressions
+	uses    int
+	stamped map[string]string // relations relied on, by schema NUL name
+	// rewrites are the references that become derived tables once everything
+	// is known about their use.
+	rewrites []*source
+	notes    map[string]bool
+	params   map[int32]bool
+}
+
+// run parses, resolves, rewrites and writes back.
+func (a *analysis) run() error {
+	a.stamped, a.notes, a.params = map[string]string{}, map[string]bool{}, map[int32]bool{}
+	text := a.in.Text
+	if a.in.Names != nil {
+		var err error
+		if text, err = positional(text, a.in.Names); err != nil {
+			return err
+		}
+	}
+	tree, err := a.parse(text)
+	if err != nil {
+		return err
+	}
+	node := tree.Stmts[0].Stmt
+	if err := a.normalise(tree, text); err != nil {
+		return err
+	}
+	if done, err := a.other(node); done || err != nil {
+		return err
+	}
+	if err := a.statement(node); err != nil {
+		return err
+	}
+	if err := a.parameters(); err != nil {
+		return err
+	}
+	if err := a.rewrite(); err != nil {
+		return err
+	}
+	if a.st.Text, err = verified(tree); err != nil {
+		return err
+	}
+	a.finish()
+	a.st.Runnable = true
+	return nil
+}
+
+// parse reads exactly one statement.
+func (a *analysis) parse(text string) (*pg.ParseResult, error) {
+	tree, err := pgquery.Parse(text)
+	if err != nil {
+		// The parser's message quotes the client's text, so only its kind is said.
+		return nil, &connectors.Error{Kind: connectors.KindSyntax, SQLState: "42601", Message: "syntax error",
+			Hint: "The statement is not PostgreSQL.", Position: a.cursor(err)}
+	}
+	switch len(tree.Stmts) {
+	case 0:
+		return nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "the statement is empty"}
+	case 1:
+		return tree, nil
+	}
+	return nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "one statement a request, please",
+		Hint: "Send each statement by itself."}
+}
+
+// parameters checks the markers against what was given.
+func (a *analysis) parameters() error {
+	want := a.in.Count
+	if a.in.Names != nil {
+		want = len(a.in.Names)
+	}
+	for n := range a.params {
+		if n < 1 || int(n) > want {
+			return &connectors.Error{Kind: connectors.KindParameter,
+				Message: fmt.Sprintf("the statement has a marker beyond the %d parameters that were given", want)}
+		}
+	}
+	if len(a.params) != want {
+		return &connectors.Error{Kind: connectors.KindParameter,
+			Message: fmt.Sprintf("the statement uses %d parameters, %d were given", len(a.params), want)}
+	}
+	for i := range want {
+		a.st.Order = append(a.st.Order, i)
+	}
+	return nil
+}
+
+// statement analyses the kinds that can run.
+func (a *analysis) statement(node *pg.Node) error {
+	switch n := node.Node.(type) {
+	case *pg.Node_SelectStmt:
+		a.st.Kind = connectors.KindSelect
+		a.st.Shape.Limit = -1
+		out, err := a.query(n.SelectStmt, nil, true)
+		if err != nil {
+			return err
+		}
+		a.outputs(out)
+		return nil
+	case *pg.Node_InsertStmt:
+		a.st.Kind, a.st.Write = connectors.KindInsert, true
+		return a.insert(n.InsertStmt)
+	case *pg.Node_UpdateStmt:
+		a.st.Kind, a.st.Write = connectors.KindUpdate, true
+		return a.update(n.UpdateStmt)
+	case *pg.Node_DeleteStmt:
+		a.st.Kind, a.st.Write = connectors.KindDelete, true
+		return a.delete(n.DeleteStmt)
+	}
+	return unsupported("this kind of statement is not understood", "")
+}
+
+// other recognises what is understood only well enough to be denied.
+func (a *analysis) other(node *pg.Node) (bool, error) {
+	switch node.Node.(type) {
+	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt:
+		return false, nil
+	case *pg.Node_MergeStmt:
+		a.st.Kind = connectors.KindMerge
+	case *pg.Node_ExplainStmt:
+		a.st.Kind = connectors.KindExplain
+	case *pg.Node_VariableShowStmt:
+		a.st.Kind = connectors.KindShow
+	case *pg.Node_CopyStmt:
+		a.st.Kind = connectors.KindCopy
+	case *pg.Node_CallStmt, *pg.Node_DoStmt, *pg.Node_PrepareStmt, *pg.Node_ExecuteStmt, *pg.Node_DeallocateStmt:
+		a.st.Kind = connectors.KindCall
+	case *pg.Node_VariableSetStmt, *pg.Node_TransactionStmt, *pg.Node_LockStmt, *pg.Node_ListenStmt, *pg.Node_NotifyStmt,
+		*pg.Node_UnlistenStmt, *pg.Node_DiscardStmt, *pg.Node_DeclareCursorStmt, *pg.Node_FetchStmt, *pg.Node_ClosePortalStmt,
+		*pg.Node_ConstraintsSetStmt:
+		a.st.Kind = connectors.KindSession
+	case *pg.Node_GrantStmt, *pg.Node_GrantRoleStmt, *pg.Node_CreateRoleStmt, *pg.Node_AlterRoleStmt, *pg.Node_AlterRoleSetStmt,
+		*pg.Node_DropRoleStmt, *pg.Node_AlterDefaultPrivilegesStmt, *pg.Node_AlterOwnerStmt, *pg.Node_ReassignOwnedStmt,
+		*pg.Node_DropOwnedStmt:
+		a.st.Kind = connectors.KindGrant
+	case *pg.Node_VacuumStmt, *pg.Node_CheckPointStmt, *pg.Node_LoadStmt, *pg.Node_ReindexStmt, *pg.Node_ClusterStmt,
+		*pg.Node_RefreshMatViewStmt, *pg.Node_AlterSystemStmt:
+		a.st.Kind = connectors.KindUtility
+	default:
+		name := fmt.Sprintf("%T", node.Node)
+		name = strings.TrimPrefix(name[strings.LastIndex(name, ".")+1:], "Node_")
+		ddl := slices.ContainsFunc([]string{"Create", "Alter", "Drop", "Rename", "Define", "Index", "View", "Truncate", "Comment",
+			"Rule", "SecLabel", "Composite", "ImportForeign"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		if !ddl {
+			return false, unsupported("this kind of statement is not understood", "")
+		}
+		a.st.Kind = connectors.KindDDL
+	}
+	return true, nil
+}
+
+// use notes a use of a protected column.
+func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connectors.UseKind, seen connectors.Seen, openable bool) {
+	a.uses++
+	u := connectors.Use{ID: fmt.Sprintf("u%d", a.uses), Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable}
+	switch seen {
+	case connectors.SeenDestroyed:
+		u.Hint = fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", ref.Column, class.Mask.Kind)
+		if class.Lookup {
+			u.Hint += fmt.Sprintf(" It can be looked up: %s = <value>, joined by AND.", ref.Column)
+		}
+	case connectors.SeenGeneralised:
+		a.note(fmt.Sprintf("%s is generalised (%s); it was compared, grouped or ordered by that value.", ref, class.Mask.Kind))
+	case connectors.SeenMasked, connectors.SeenLookup, connectors.SeenOpened, connectors.SeenGateway:
+	}
+	a.st.Uses = append(a.st.Uses, u)
+}
+
+func (a *analysis) note(text string) {
+	if !a.notes[text] {
+		a.notes[text] = true
+		a.st.Notes = append(a.st.Notes, text)
+	}
+}
+
+// opened reports whether an approval opened the use that comes next.
+func (a *analysis) opened() bool { return slices.Contains(a.in.Open, fmt.Sprintf("u%d", a.uses+1)) }
+
+// compared notes that a column's values decide about rows.
+func (a *analysis) compared(c *column, kind connectors.UseKind) {
+	if c.class == nil {
+		return
+	}
+	seen := connectors.SeenGeneralised
+	if c.hides() {
+		seen = connectors.SeenDestroyed
+	}
+	a.use(c.origin, *c.class, kind, seen, false)
+}
+
+// outputs describes the result's columns.
+func (a *analysis) outputs(cols []column) {
+	for _, c := range cols {
+		out := connectors.Output{Name: c.name, Source: c.ref, Detect: true, Count: c.count}
+		if c.plain && c.class != nil {
+			out.Class, out.Mask, out.Gateway, out.Detect = c.class.Name, c.class.Mask.Kind, c.gateway, false
+		}
+		a.st.Outputs = append(a.st.Outputs, out)
+	}
+}
+
+// finish stamps the relations, sorted.
+func (a *analysis) finish() {
+	for name, value := range a.stamped {
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: "relation", Name: name, Value: value})
+	}
+	sort.Slice(a.st.Stamps, func(i, j int) bool { return a.st.Stamps[i].Name < a.st.Stamps[j].Name })
+}
+
+// relation notes a relation once.
+func (a *analysis) relation(r connectors.Relation) {
+	for i, known := range a.st.Relations {
+		if known.Schema == r.Schema && known.Name == r.Name {
+			a.st.Relations[i].Write = known.Write || r.Write
+			return
+		}
+	}
+	a.st.Relations = append(a.st.Relations, r)
+}

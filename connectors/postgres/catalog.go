@@ -1,0 +1,260 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/jackc/pgx/v5"
+)
+
+// querier is a session, or an administrator's connection in tests.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// catalog is a snapshot of the names of a database.
+type catalog struct {
+	version    string
+	searchPath []string
+	relations  map[string]*relation // by "schema.name"
+	byOID      map[int64]*relation
+	// functions and operators that users defined in the search path.
+	functions, operators map[string]bool
+}
+
+// relation is a table, a view or another thing with columns.
+type relation struct {
+	oid                         int64
+	schema, name, kind, comment string
+	columns                     []relationColumn
+	// reads are what a view's rules refer to; opaque is true if they call
+	// functions that users defined.
+	reads  []int64
+	opaque bool
+	// kin are parents and children by inheritance or partitioning.
+	kin   []int64
+	stamp string
+}
+
+// relationColumn is a column as pg_attribute describes it.
+type relationColumn struct {
+	name, typ, base, comment string
+	notNull, primaryKey      bool
+	// length is the limit in characters, 0 for none.
+	length int
+}
+
+// systemRelations may be read: they hold names and types, no values.
+var systemRelations = map[string]bool{
+	"information_schema.tables": true, "information_schema.columns": true, "information_schema.schemata": true,
+	"information_schema.table_constraints": true, "information_schema.key_column_usage": true,
+	"information_schema.constraint_column_usage": true, "information_schema.referential_constraints": true,
+	"pg_catalog.pg_class": true, "pg_catalog.pg_namespace": true, "pg_catalog.pg_attribute": true, "pg_catalog.pg_type": true,
+	"pg_catalog.pg_tables": true, "pg_catalog.pg_indexes": true, "pg_catalog.pg_index": true, "pg_catalog.pg_constraint": true,
+	"pg_catalog.pg_description": true, "pg_catalog.pg_enum": true, "pg_catalog.pg_inherits": true,
+}
+
+// Version digests everything that an analysis can depend on.
+func (c *catalog) Version() string { return c.version }
+
+// Tables lists the relations of the search path.
+func (c *catalog) Tables() []connectors.Table {
+	var out []connectors.Table
+	for _, r := range c.relations {
+		if r.kind == "catalog" || !c.inPath(r.schema) {
+			continue
+		}
+		t := connectors.Table{Schema: r.schema, Name: r.name, Kind: r.kind, Comment: r.comment}
+		for _, col := range r.columns {
+			t.Columns = append(t.Columns, connectors.TableColumn{Name: col.name, Type: col.typ, Nullable: !col.notNull,
+				PrimaryKey: col.primaryKey, Comment: col.comment})
+		}
+		out = append(out, t)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Schema+"."+out[i].Name < out[j].Schema+"."+out[j].Name })
+	return out
+}
+
+func (c *catalog) inPath(schema string) bool {
+	for _, s := range c.searchPath {
+		if s == schema {
+			return true
+		}
+	}
+	return false
+}
+
+// stampSQL is the digest of a relation's definition, over everything that an
+// analysis relies on: identity, kind, columns, rules, row security, kin.
+const stampSQL = `pg_catalog.md5(pg_catalog.concat_ws('|', c.oid, c.relkind, c.relrowsecurity,
+	(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated), ';' ORDER BY a.attnum)
+		FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+	(SELECT pg_catalog.string_agg(pg_catalog.md5(r.ev_action::text), ';' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
+	(SELECT pg_catalog.string_agg(i.inhrelid::text || '-' || i.inhparent::text, ';' ORDER BY i.inhrelid, i.inhparent)
+		FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))))`
+
+// loadCatalog reads a snapshot in a few queries.
+func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog, error) {
+	c := &catalog{searchPath: searchPath, relations: map[string]*relation{}, byOID: map[int64]*relation{},
+		functions: map[string]bool{}, operators: map[string]bool{}}
+	var (
+		r       relation
+		comment *string
+	)
+	err := each(ctx, q, []any{&r.oid, &r.schema, &r.name, &r.kind, &comment, &r.stamp}, func() {
+		one := r
+		one.kind, one.columns = relationKind(r.kind), nil
+		if comment != nil {
+			one.comment = *comment
+		}
+		if one.schema == "pg_catalog" || one.schema == "information_schema" {
+			one.kind = "catalog"
+		}
+		c.relations[one.schema+"."+one.name] = &one
+		c.byOID[one.oid] = &one
+	}, `SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_catalog.obj_description(c.oid, 'pg_class'), `+stampSQL+`
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r','v','m','f','p') AND n.nspname NOT LIKE 'pg\_toast%' AND n.nspname NOT LIKE 'pg\_temp%'`)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.loadColumns(ctx, q); err != nil {
+		return nil, err
+	}
+	var a, b int64
+	err = each(ctx, q, []any{&a, &b}, func() {
+		if view := c.byOID[a]; view != nil && b == 0 {
+			view.opaque = true
+		} else if view != nil {
+			view.reads = append(view.reads, b)
+		}
+	}, `SELECT DISTINCT r.ev_class::int8, (CASE WHEN d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass THEN d.refobjid ELSE 0 END)::int8
+		FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d ON d.objid = r.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+		WHERE r.ev_class >= 16384 AND ((d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class)
+			OR (d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass) AND d.refobjid >= 16384))`)
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, q, []any{&a, &b}, func() {
+		for _, pair := range [][2]int64{{a, b}, {b, a}} {
+			if rel := c.byOID[pair[0]]; rel != nil {
+				rel.kin = append(rel.kin, pair[1])
+			}
+		}
+	}, `SELECT inhrelid::int8, inhparent::int8 FROM pg_catalog.pg_inherits`)
+	if err != nil {
+		return nil, err
+	}
+	var name, what string
+	err = each(ctx, q, []any{&what, &name}, func() {
+		if what == "f" {
+			c.functions[name] = true
+		} else {
+			c.operators[name] = true
+		}
+	}, `SELECT 'f', p.proname::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ANY($1)
+		UNION SELECT 'o', o.oprname::text FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = ANY($1)`,
+		searchPath)
+	if err != nil {
+		return nil, err
+	}
+	c.seal()
+	return c, nil
+}
+
+func (c *catalog) loadColumns(ctx context.Context, q querier) error {
+	var (
+		oid     int64
+		col     relationColumn
+		typmod  int
+		comment *string
+	)
+	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment}, func() {
+		rel := c.byOID[oid]
+		if rel == nil {
+			return
+		}
+		one := col
+		if comment != nil {
+			one.comment = *comment
+		}
+		if (one.base == "varchar" || one.base == "bpchar") && typmod > 4 {
+			one.length = typmod - 4
+		}
+		rel.columns = append(rel.columns, one)
+	}, `SELECT a.attrelid::int8, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
+		(CASE WHEN t.oid < 16384 THEN t.typname::text ELSE 'user' END), a.atttypmod, a.attnotnull,
+		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)),
+		pg_catalog.col_description(a.attrelid, a.attnum)
+		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+		WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','v','m','f','p') ORDER BY a.attrelid, a.attnum`)
+}
+
+func relationKind(kind string) string {
+	switch kind {
+	case "r":
+		return "table"
+	case "p":
+		return "partitioned_table"
+	case "v":
+		return "view"
+	case "m":
+		return "materialized_view"
+	case "f":
+		return "foreign_table"
+	}
+	return "unknown"
+}
+
+func (c *catalog) seal() {
+	var all []string
+	for name, r := range c.relations {
+		all = append(all, name+"="+r.stamp)
+	}
+	for name := range c.functions {
+		all = append(all, "f "+name)
+	}
+	for name := range c.operators {
+		all = append(all, "o "+name)
+	}
+	sort.Strings(all)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", c.searchPath, all))
+	c.version = hex.EncodeToString(sum[:])
+}
+
+// currentStamps computes the stamps again, by name, from the database's state.
+func currentStamps(ctx context.Context, q querier, stamps []connectors.Stamp) ([]connectors.Stamp, error) {
+	schemas, names := make([]string, len(stamps)), make([]string, len(stamps))
+	now := make([]connectors.Stamp, len(stamps))
+	for i, s := range stamps {
+		schemas[i], names[i], _ = strings.Cut(s.Name, "\x00")
+		now[i] = connectors.Stamp{Kind: s.Kind, Name: s.Name}
+	}
+	var (
+		i     int
+		value string
+	)
+	err := each(ctx, q, []any{&i, &value}, func() { now[i-1].Value = value },
+		`SELECT o.i::int4, `+stampSQL+` FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o(schema, name, i)
+		JOIN pg_catalog.pg_namespace n ON n.nspname = o.schema JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = o.name`,
+		schemas, names)
+	return now, err
+}
+
+// each runs a query and calls do after every row was read into dest.
+func each(ctx context.Context, q querier, dest []any, do func(), sql string, args ...any) error {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, dest, func() error {
+		do()
+		return nil
+	})
+	return err
+}
