@@ -102,8 +102,17 @@ func (a *analysis) conjunct(n *pg.Node, s *scope) {
 	visit(n, func(n *pg.Node) bool {
 		switch e := n.GetNode().(type) {
 		case *pg.Node_ColumnRef:
-			if f, err := a.resolve(&scope{sources: s.sources, merged: s.merged}, e.ColumnRef); err == nil && f.source != nil &&
-				!slices.Contains(sources, f.source) {
+			f, err := a.resolve(&scope{sources: s.sources, merged: s.merged}, e.ColumnRef)
+			switch {
+			case err != nil:
+			case f.source == nil: // merged by USING: it stands for one of them
+				for _, src := range s.sources {
+					if slices.ContainsFunc(src.columns, func(c column) bool { return c.name == f.column.name }) {
+						f.source = src
+					}
+				}
+				fallthrough
+			case !slices.Contains(sources, f.source):
 				sources = append(sources, f.source)
 			}
 		case *pg.Node_AConst, *pg.Node_ParamRef, *pg.Node_SqlvalueFunction:
