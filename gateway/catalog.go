@@ -10,10 +10,6 @@ import (
 	"github.com/chaperone-sql/chaperone/evidence"
 )
 
-// reloadEvery bounds how often statements with unknown names can make the
-// gateway read a catalog again.
-const reloadEvery = time.Second
-
 // catalogCache holds a connection's last catalog. Reading it takes a
 // credential of its own, minted for that and revoked after it.
 type catalogCache struct {

@@ -222,7 +222,7 @@ func (c *call) analyse(ctx context.Context) error {
 	st, err := c.db.Engine.Analyze(cat, in)
 	var wrong *connectors.Error
 	if errors.As(err, &wrong) && wrong.Kind == connectors.KindUnresolved {
-		newer, loadErr := c.g.catalog(ctx, c.db, c.g.cfg.Clock().Add(-reloadEvery))
+		newer, loadErr := c.g.catalog(ctx, c.db, c.started)
 		if loadErr != nil {
 			return loadErr
 		}

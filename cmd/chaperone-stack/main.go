@@ -133,7 +133,7 @@ func startServers(ctx context.Context) (*state, error) {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	defer stop()
 	fmt.Println("Starting PostgreSQL, MariaDB, Vault and the S3 server …")
-	servers, err := testenv.Start(ctx, data, patients, true)
+	servers, err := testenv.Start(ctx, testenv.Options{Dir: data, Patients: patients, LeaseTTL: "10m", Keep: true})
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (s *session) bounds(lim connectors.Limits) []string {
 	}
 	begin := "START TRANSACTION " + mode
 	lock := fmt.Sprintf("SET SESSION innodb_lock_wait_timeout = %d", max(1, int(lim.LockTimeout.Seconds())))
-	meta := fmt.Sprintf("SET SESSION lock_wait_timeout = %d", max(1, int(lim.Timeout.Seconds())))
+	meta := fmt.Sprintf("SET SESSION lock_wait_timeout = %d", int(lim.Timeout.Seconds())+2) // the statement's own time ends first
 	switch s.flavour {
 	case mariaDB:
 		return []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", lock, meta,

@@ -52,6 +52,8 @@ type User struct {
 type Config struct {
 	// Listen is host:port; port 0 chooses one.
 	Listen string
+	// Issuer is the provider's URL if it is not the listener's own.
+	Issuer string
 	Users  []User
 	// RedirectURIs of PageClient.
 	RedirectURIs []string
@@ -64,6 +66,7 @@ type Config struct {
 type Provider struct {
 	*storage.Storage
 	issuer string
+	addr   string
 	users  map[string]User
 	pages  op.Client
 	server *http.Server
@@ -79,6 +82,10 @@ func Start(cfg Config) (*Provider, error) {
 		return nil, fmt.Errorf("starting the OIDC provider: %w", err)
 	}
 	p := &Provider{issuer: "http://" + l.Addr().String(), users: map[string]User{}}
+	if cfg.Issuer != "" {
+		p.issuer = cfg.Issuer
+	}
+	p.addr = l.Addr().String()
 	for _, u := range cfg.Users {
 		p.users[u.Subject] = u
 	}
@@ -129,6 +136,9 @@ func (p *Provider) serve(l net.Listener) error {
 
 // Issuer is the provider's URL.
 func (p *Provider) Issuer() string { return p.issuer }
+
+// Addr is where it listens.
+func (p *Provider) Addr() string { return p.addr }
 
 // Close stops the provider.
 func (p *Provider) Close() error { return p.server.Close() }

@@ -49,10 +49,21 @@ func People() []oidcop.User {
 	}
 }
 
-// Start runs every server below dir and seeds the clinic with a number of
-// patients. If keep is true the servers outlive this process; else Stop ends
-// them.
-func Start(ctx context.Context, dir string, patients int, keep bool) (s *Servers, err error) {
+// Options of Start.
+type Options struct {
+	// Dir is where the servers keep everything; other users must get into it.
+	Dir string
+	// Patients and Variant choose the data; see clinicdata.Tables.
+	Patients, Variant int
+	// LeaseTTL is the longest that a minted user lives, such as "10m".
+	LeaseTTL string
+	// Keep lets the servers outlive this process; else Stop ends them.
+	Keep bool
+}
+
+// Start runs every server and seeds the clinic.
+func Start(ctx context.Context, o Options) (s *Servers, err error) {
+	dir, keep := o.Dir, o.Keep
 	s = &Servers{Dir: dir}
 	defer func() {
 		if err != nil {
@@ -85,10 +96,10 @@ func Start(ctx context.Context, dir string, patients int, keep bool) (s *Servers
 	if err = started(p, quitOther, err); err != nil {
 		return s, err
 	}
-	return s, s.seed(ctx, patients)
+	return s, s.seed(ctx, o)
 }
 
-func (s *Servers) seed(ctx context.Context, patients int) (err error) {
+func (s *Servers) seed(ctx context.Context, o Options) (err error) {
 	if s.Postgres, _, err = freshPostgres(ctx, s.Postgres, "clinic"); err != nil {
 		return err
 	}
@@ -98,7 +109,7 @@ func (s *Servers) seed(ctx context.Context, patients int) (err error) {
 	if s.S3, err = freshBucket(ctx, s.S3, "chaperone-evidence"); err != nil {
 		return err
 	}
-	tables, password := clinicdata.Tables(patients, 0), randomName("vault")
+	tables, password := clinicdata.Tables(o.Patients, o.Variant), randomName("vault")
 	if err := SeedPostgres(ctx, s.Postgres, tables, password); err != nil {
 		return err
 	}
@@ -106,8 +117,8 @@ func (s *Servers) seed(ctx context.Context, patients int) (err error) {
 		return err
 	}
 	s.AppRole, err = BootstrapVault(ctx, s.Vault, []VaultDatabase{
-		{Name: "clinic", Engine: "postgres", Database: s.Postgres, Password: password},
-		{Name: "billing", Engine: "mysql", Database: s.MariaDB, Password: password},
+		{Name: "clinic", Engine: "postgres", Database: s.Postgres, Password: password, TTL: o.LeaseTTL},
+		{Name: "billing", Engine: "mysql", Database: s.MariaDB, Password: password, TTL: o.LeaseTTL},
 	})
 	return err
 }

@@ -74,7 +74,7 @@ func TestVaultMints(t *testing.T) {
 	must(t, SeedPostgres(ctx, pg, tables, "vaultpw"))
 	must(t, SeedMariaDB(ctx, my, tables, "vaultpw"))
 	role, err := BootstrapVault(ctx, v, []VaultDatabase{
-		{"clinic", "postgres", pg, "vaultpw"}, {"billing", "mysql", my, "vaultpw"}})
+		{Name: "clinic", Engine: "postgres", Database: pg, Password: "vaultpw"}, {Name: "billing", Engine: "mysql", Database: my, Password: "vaultpw"}})
 	must(t, err)
 	client, err := v.client()
 	must(t, err)
