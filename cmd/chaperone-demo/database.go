@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 
 	gms "github.com/dolthub/go-mysql-server"
@@ -11,6 +12,7 @@ import (
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/analyzer"
 	"github.com/dolthub/go-mysql-server/sql/mysql_db"
+	"github.com/sirupsen/logrus"
 )
 
 // database is a MySQL-compatible server in this process. It speaks the wire
@@ -22,9 +24,9 @@ type database struct {
 }
 
 // startDatabase serves an empty database of the given name on an ephemeral
-// loopback port. Its administrator is root, without a password until the
-// caller sets one.
-func startDatabase(name string) (*database, error) {
+// loopback port, with an administrator.
+func startDatabase(name, admin, password string) (*database, error) {
+	logrus.SetOutput(io.Discard) // the server's own log has no other switch
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -33,7 +35,10 @@ func startDatabase(name string) (*database, error) {
 	engine := gms.New(analyzer.NewBuilder(provider).Build(), &gms.Config{})
 	users := engine.Analyzer.Catalog.MySQLDb
 	users.SetPersister(&mysql_db.NoopPersister{})
-	users.AddRootAccount()
+	users.AddRootAccount() // switches privileges on
+	editor := users.Editor()
+	users.AddSuperUser(editor, admin, "%", password)
+	editor.Close()
 	newContext := func(ctx context.Context, opts ...sql.ContextOption) *sql.Context { return sql.NewContext(ctx, opts...) }
 	srv, err := server.NewServer(server.Config{Protocol: "tcp", Listener: l, Address: l.Addr().String()}, engine,
 		newContext, memory.NewSessionBuilder(provider), nil)

@@ -36,7 +36,6 @@ type reply struct {
 	header http.Header
 	body   struct {
 		QueryID     string          `json:"query_id"`
-		Status      string          `json:"status"`
 		Columns     []column        `json:"columns"`
 		Rows        [][]any         `json:"rows"`
 		RowCount    int             `json:"row_count"`

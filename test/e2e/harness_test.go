@@ -548,6 +548,14 @@ func (env *environment) databaseLog(t *testing.T, connection string) serverLog {
 // lockTable keeps everybody else from a table until release.
 func (env *environment) lockTable(t *testing.T, connection, table string) (release func()) {
 	t.Helper()
+	unlock := env.lock(t, connection, table)
+	release = sync.OnceFunc(unlock)
+	t.Cleanup(release) // also when the test fails
+	return release
+}
+
+func (env *environment) lock(t *testing.T, connection, table string) (release func()) {
+	t.Helper()
 	if connection == "billing" {
 		db, err := env.servers.MariaDB.OpenMySQL()
 		if err != nil {
@@ -560,7 +568,10 @@ func (env *environment) lockTable(t *testing.T, connection, table string) (relea
 		if _, err := conn.ExecContext(context.Background(), "LOCK TABLES "+table+" WRITE"); err != nil {
 			t.Fatal(err)
 		}
-		return func() { _ = conn.Close(); _ = db.Close() }
+		return func() {
+			_, _ = conn.ExecContext(context.Background(), "UNLOCK TABLES")
+			_, _ = conn.Close(), db.Close()
+		}
 	}
 	conn, err := pgx.Connect(t.Context(), env.servers.Postgres.DSN)
 	if err != nil {

@@ -1,0 +1,6 @@
+package main
+
+import deploysql "github.com/chaperone-sql/chaperone/deploy/sql"
+
+// schema makes the demo clinic's tables.
+var schema = deploysql.ClinicMariaDB
