@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what tests and the development stack need and what is missing:
+# Debian's packages, and tools from the Go module proxy into .tools/bin. Does
+# nothing that is done already. Needs Go, and root or sudo for packages.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+mkdir -p .tools/bin
+export GOBIN="$PWD/.tools/bin"
+
+need=()
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need+=(postgresql)
+command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need+=(mariadb-server)
+command -v gcc >/dev/null || need+=(gcc libc6-dev) # the race detector needs it
+python3 -m venv --help >/dev/null 2>&1 || need+=(python3-venv)
+if [ ${#need[@]} -gt 0 ]; then
+  echo "installing ${need[*]} …"
+  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${need[@]}" >.tools/apt.log 2>&1 ||
+    { tail -n 20 .tools/apt.log; exit 1; }
+fi
+
+tool() { # name, module path, version
+  if [ ! -x ".tools/bin/$1" ] || [ ! -e ".tools/$1-$3" ]; then
+    echo "installing $1 $3 …"
+    go install "$2@$3"
+    touch ".tools/$1-$3"
+  fi
+}
+tool versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
+tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
+tool staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
+
+# The trimmed Vault is its own module: heavy, and never linked into the product.
+if [ ! -x .tools/bin/vaultd ] || [ -n "$(find internal/testenv/vaultd -newer .tools/bin/vaultd -type f)" ]; then
+  echo "building the Vault test server (minutes, the first time) …"
+  go build -C internal/testenv/vaultd -o "$GOBIN/vaultd" .
+fi
+
+if [ ! -x .tools/venv/bin/python ] || ! cmp -s tools/python/requirements-test.txt .tools/venv/requirements; then
+  echo "installing Python's test tools …"
+  python3 -m venv .tools/venv
+  .tools/venv/bin/pip install -q -r tools/python/requirements-test.txt
+  cp tools/python/requirements-test.txt .tools/venv/requirements
+fi
