@@ -337,7 +337,16 @@ func (s *Service) Claim(ctx context.Context, id string, c Claim) error {
 	if err = s.put(ctx, dir+"claim", c); errors.Is(err, worm.ErrExists) {
 		return ErrAlreadyClaimed
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// On S3 a create succeeds again behind a delete marker; the oldest version
+	// is the truth, and only whoever wrote that one may run.
+	var first Claim
+	if found, err := s.get(ctx, dir+"claim", &first); err != nil || !found || first.Nonce != c.Nonce {
+		return errors.Join(ErrAlreadyClaimed, err)
+	}
+	return nil
 }
 
 // Finish notes how a claimed run ended. It is create-once like the rest: a

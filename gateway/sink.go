@@ -118,7 +118,11 @@ func (s *sink) mask(i int, cell connectors.Cell) connectors.Cell {
 	if !out.Detect || cell.Kind == connectors.CellBool {
 		return cell
 	}
-	return s.detect(out.Name, cell)
+	context := out.Name
+	if out.Source != nil && out.Source.Column != out.Name {
+		context += " " + out.Source.Column // an alias must not hide what a column is called
+	}
+	return s.detect(context, cell)
 }
 
 // result is the answer of a finished execution, not yet released.
@@ -138,18 +142,17 @@ func (s *sink) result(o connectors.Outcome, notes []string) *Result {
 
 // detect replaces what the detectors find. Inside a JSON value the replacement
 // must leave valid JSON; where it cannot, the whole value is replaced.
-func (s *sink) detect(column string, cell connectors.Cell) connectors.Cell {
-	clean := s.detectors.Redact(column, cell.Text, s.detected)
+func (s *sink) detect(context string, cell connectors.Cell) connectors.Cell {
+	if cell.Kind == connectors.CellJSON {
+		clean := s.detectors.RedactJSON(context, cell.Text, s.detected)
+		if !json.Valid(clean) {
+			return connectors.Cell{Kind: connectors.CellString, Text: []byte(masking.RedactText)}
+		}
+		return connectors.Cell{Kind: connectors.CellJSON, Text: clean}
+	}
+	clean := s.detectors.Redact(context, cell.Text, s.detected)
 	if len(clean) == len(cell.Text) && (len(clean) == 0 || &clean[0] == &cell.Text[0]) {
 		return cell
 	}
-	switch cell.Kind {
-	case connectors.CellJSON:
-		if json.Valid(clean) {
-			return connectors.Cell{Kind: connectors.CellJSON, Text: clean}
-		}
-		return connectors.Cell{Kind: connectors.CellString, Text: []byte(masking.RedactText)}
-	default:
-		return connectors.Cell{Kind: connectors.CellString, Text: clean}
-	}
+	return connectors.Cell{Kind: connectors.CellString, Text: clean}
 }

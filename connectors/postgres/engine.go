@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	pgquery "github.com/wasilibs/go-pgquery"
 )
 
 // Engine implements connectors.Engine. It is safe for concurrent use.
@@ -39,8 +40,12 @@ const (
 	cacheBytes   = 16 << 20
 )
 
-// New returns an Engine with an empty cache.
-func New() *Engine { return &Engine{cache: map[[32]byte]*list.Element{}, order: list.New()} }
+// New returns an Engine with an empty cache. The parser's sandbox takes a second
+// to start, which the first statement need not wait for.
+func New() *Engine {
+	go func() { _, _ = pgquery.Parse("SELECT 1") }()
+	return &Engine{cache: map[[32]byte]*list.Element{}, order: list.New()}
+}
 
 // Name is "postgres".
 func (e *Engine) Name() string { return "postgres" }

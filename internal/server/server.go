@@ -226,6 +226,12 @@ func (s *Server) recover(ctx context.Context) {
 		err := s.issuers.Revoke(ctx, lease.Connection, lease.ID)
 		s.revoked(lease, err)
 	}
+	for _, q := range left.Intents {
+		if err := s.log.AppendAsync(&evidence.Record{Type: evidence.TypeRecovered, QueryID: q.QueryID, SessionID: q.SessionID,
+			Connection: q.Connection, Note: "interrupted: the gateway stopped while this query was in work"}); err != nil {
+			s.logger.Warn("an interrupted query was not recorded", "query_id", q.QueryID, "error", err)
+		}
+	}
 	note := fmt.Sprintf("the predecessor %s left %d leases and %d queries without an outcome", left.PredecessorWriter,
 		len(left.Leases), len(left.Intents))
 	if err := s.log.AppendAsync(&evidence.Record{Type: evidence.TypeRecovered, Note: note}); err != nil {
