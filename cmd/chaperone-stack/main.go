@@ -171,6 +171,7 @@ func startGateway(ctx context.Context, s *state) error {
 	}
 	bin := filepath.Join(dir, "bin", "chaperone")
 	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/chaperone")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the gateway: %w", err)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	pg "github.com/pganalyze/pg_query_go/v6"
-	"github.com/pganalyze/pg_query_go/v6/parser"
 	pgquery "github.com/wasilibs/go-pgquery"
+	"github.com/wasilibs/go-pgquery/parser"
 )
 
 // positional replaces :name markers by $n, by PostgreSQL's own scanner, so that

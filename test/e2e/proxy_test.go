@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -112,6 +113,7 @@ type trap struct {
 	before func()
 	after  func()
 	fired  atomic.Bool
+	seen   atomic.Int64 // requests so far
 }
 
 func newTrap(target string) (*trap, error) {
@@ -124,11 +126,12 @@ func newTrap(target string) (*trap, error) {
 		return nil, err
 	}
 	tr := &trap{url: "http://" + l.Addr().String()}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	proxy := &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to)
 		r.Out.Host = r.In.Host // the signature of an S3 request covers it
 	}}
 	tr.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tr.seen.Add(1)
 		tr.mu.Lock()
 		hit := tr.match != nil && tr.match(r)
 		before, after := tr.before, tr.after
