@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+
 	"github.com/chaperone-sql/chaperone/worm"
 )
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+
 	"github.com/chaperone-sql/chaperone/approvals"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/worm"

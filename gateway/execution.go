@@ -4,10 +4,11 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/credentials"
 	"github.com/chaperone-sql/chaperone/evidence"
-	"golang.org/x/sync/errgroup"
 )
 
 // execution is one statement under one lease in one session.

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/internal/clinicdata"
@@ -30,7 +32,6 @@ import (
 	"github.com/chaperone-sql/chaperone/internal/server"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/worm/dir"
-	"github.com/go-sql-driver/mysql"
 )
 
 const (

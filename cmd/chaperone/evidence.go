@@ -9,12 +9,13 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/internal/server"
 	"github.com/chaperone-sql/chaperone/worm"
 	"github.com/chaperone-sql/chaperone/worm/dir"
-	"golang.org/x/mod/sumdb/note"
 )
 
 // source is where evidence is read from, and whose signatures count.

@@ -6,12 +6,13 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/pingcap/tidb/pkg/parser"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/mysql"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // analysis is the understanding of one statement.
@@ -195,7 +196,7 @@ func (a *analysis) statement(node ast.StmtNode) error {
 
 // other recognises what is understood only well enough to be denied.
 func (a *analysis) other(node ast.StmtNode, text string) (bool, error) {
-	kind := connectors.Kind("")
+	var kind connectors.Kind
 	switch node.(type) {
 	case *ast.SelectStmt, *ast.SetOprStmt, *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt:
 		return false, nil

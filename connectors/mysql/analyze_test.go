@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 	"github.com/chaperone-sql/chaperone/internal/testenv"
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/goccy/go-yaml"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")

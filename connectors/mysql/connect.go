@@ -13,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	driversql "github.com/go-sql-driver/mysql"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // SQLMode is what the parser and every session agree on: no ANSI_QUOTES, no

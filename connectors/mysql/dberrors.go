@@ -1,8 +1,9 @@
 package mysql
 
 import (
-	"github.com/chaperone-sql/chaperone/connectors"
 	driversql "github.com/go-sql-driver/mysql"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // databaseError rebuilds an error of the server from its number alone. The

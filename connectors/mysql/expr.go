@@ -1,10 +1,11 @@
 package mysql
 
 import (
-	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/opcode"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // condition analyses WHERE, ON or HAVING: the conjuncts are looked at one by

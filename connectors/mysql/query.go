@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // enter bounds the depth of nesting.
@@ -175,7 +176,7 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, unsupported("SELECT … INTO is not possible through the gateway", "Results are returned as JSON.")
 	case len(n.TableHints) > 0:
 		return nil, unsupported("optimizer hints are not possible through the gateway", "Leave the hint out.")
-	case n.SelectStmtOpts != nil && n.SelectStmtOpts.CalcFoundRows:
+	case n.SelectStmtOpts != nil && n.CalcFoundRows:
 		return nil, unsupported("SQL_CALC_FOUND_ROWS is not understood", "Use COUNT(*).")
 	}
 	if n.LockInfo != nil && n.LockInfo.LockType != ast.SelectLockNone {

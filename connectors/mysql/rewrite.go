@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/format"
+
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // hiddenPrefix begins the names under which a derived table carries a raw

@@ -3,9 +3,10 @@ package mysql
 import (
 	"strings"
 
+	"github.com/pingcap/tidb/pkg/parser/ast"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/pingcap/tidb/pkg/parser/ast"
 )
 
 // column is what is known of one column of a source or result. Where its values
@@ -43,7 +44,6 @@ type source struct {
 	// filtered, and joined to which others, for the statement's shape.
 	filtered bool
 	rows     bool // its rows can reach the result
-	capped   bool // by an aggregate or a small LIMIT beneath
 }
 
 // scope is what names mean at one level of a query.
@@ -112,7 +112,7 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 				}
 			}
 		}
-		if len(hits) > 1 && !(n.Table.L == "" && level.merged[n.Name.L]) {
+		if len(hits) > 1 && (n.Table.L != "" || !level.merged[n.Name.L]) {
 			return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "23000",
 				Message: "the column name is ambiguous: " + word(n.Name.O), Hint: "Qualify it with the table's alias."}
 		}

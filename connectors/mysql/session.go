@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	driversql "github.com/go-sql-driver/mysql"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // session is one connection under one credential.

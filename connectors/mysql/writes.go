@@ -3,10 +3,11 @@ package mysql
 import (
 	"fmt"
 
-	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // target analyses the one table of a write. It is not wrapped: a write must

@@ -6,10 +6,11 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/masking"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // analysis is the understanding of one statement.

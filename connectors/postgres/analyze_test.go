@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+	"github.com/jackc/pgx/v5"
+	pgquery "github.com/wasilibs/go-pgquery"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 	"github.com/chaperone-sql/chaperone/internal/testenv"
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/goccy/go-yaml"
-	"github.com/jackc/pgx/v5"
-	pgquery "github.com/wasilibs/go-pgquery"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")

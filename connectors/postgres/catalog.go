@@ -8,8 +8,9 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // querier is a session, or an administrator's connection in tests.

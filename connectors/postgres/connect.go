@@ -7,10 +7,11 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // pinned are the settings that change what a statement means or how a value is

@@ -4,8 +4,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // databaseError rebuilds an error of the server from what can carry no data:

@@ -15,8 +15,9 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	pgquery "github.com/wasilibs/go-pgquery"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // Engine implements connectors.Engine. It is safe for concurrent use.

@@ -3,8 +3,9 @@ package postgres
 import (
 	"slices"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // condition analyses WHERE, ON or HAVING: the conjuncts are looked at one by

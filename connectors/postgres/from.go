@@ -4,9 +4,10 @@ import (
 	"slices"
 	"strconv"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }

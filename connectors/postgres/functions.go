@@ -3,8 +3,9 @@ package postgres
 import (
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // functions are the functions of pg_catalog that statements may name, with what

@@ -6,10 +6,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
 	"github.com/wasilibs/go-pgquery/parser"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // positional replaces :name markers by $n, by PostgreSQL's own scanner, so that

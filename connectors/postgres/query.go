@@ -1,9 +1,10 @@
 package postgres
 
 import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // query analyses a SELECT, VALUES or set operation and gives its columns. rows

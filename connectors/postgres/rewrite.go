@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/jackc/pgx/v5"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // hiddenPrefix begins the names under which a derived table carries a raw

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
-	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // column is what is known of one column of a source or result. Where its values
@@ -232,14 +233,13 @@ func (a *analysis) reaches(r *relation, seen map[int64]bool) bool {
 			return true
 		}
 		a.stamped[inner.schema+"\x00"+inner.name] = inner.stamp
-		denied, err := "", error(nil)
 		if inner.kind == "view" {
 			if a.reaches(inner, seen) {
 				return true
 			}
 			continue
 		}
-		if denied, err = a.readable(inner); denied != "" || err != nil {
+		if denied, err := a.readable(inner); denied != "" || err != nil {
 			return true
 		}
 	}

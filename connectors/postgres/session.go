@@ -9,11 +9,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // session is one connection under one credential.
@@ -310,7 +311,7 @@ func (s *session) stop(ctx context.Context, rr *pgconn.ResultReader) (pgconn.Com
 	}
 	_, err := rr.Close()
 	var server *pgconn.PgError
-	if err != nil && !(errors.As(err, &server) && server.Code == "57014") {
+	if err != nil && (!errors.As(err, &server) || server.Code != "57014") {
 		return pgconn.CommandTag{}, s.failed(ctx, err)
 	}
 	return pgconn.NewCommandTag("SELECT 0"), nil

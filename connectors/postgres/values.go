@@ -7,8 +7,9 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // encoder turns rows in PostgreSQL's text format into cells. It reuses its

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/credentials"
-	"github.com/chaperone-sql/chaperone/internal/testenv"
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // sql.Open("pgx", …)
+
+	"github.com/chaperone-sql/chaperone/credentials"
+	"github.com/chaperone-sql/chaperone/internal/testenv"
 )
 
 // Server is a database with the table claims, and how to connect to it.

@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // Names of users are made by Issue and checked by ours; passwords are hex.
@@ -122,15 +123,8 @@ func (m mysqlServer) drop(ctx context.Context, user string) error {
 		if err != nil {
 			return err
 		}
-		var ids []int64
-		for rows.Next() {
-			var id int64
-			if err := rows.Scan(&id); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-			ids = append(ids, id)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		ids, err := numbers(rows)
+		if err != nil {
 			return err
 		}
 		for _, id := range ids {
@@ -157,6 +151,19 @@ func (m mysqlServer) users(ctx context.Context) (names []string, err error) {
 		return rows.Err()
 	})
 	return names, err
+}
+
+// numbers reads a result of one number a row.
+func numbers(rows *sql.Rows) (ids []int64, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }
 
 func identifier(name string) string {

@@ -9,9 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/chaperone-sql/chaperone/credentials"
 	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/hashicorp/vault/api"
 )
 
 // Roles are where one connection's credentials come from.

@@ -8,10 +8,11 @@ import (
 	"sort"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
+
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/credentials"
-	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 // Check is one thing that must work, and how to mend it.

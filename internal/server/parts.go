@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/connectors/mysql"

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/prometheus/client_golang/prometheus"
+
 	chaperone "github.com/chaperone-sql/chaperone"
 	"github.com/chaperone-sql/chaperone/api"
 	"github.com/chaperone-sql/chaperone/approvals"
@@ -24,7 +26,6 @@ import (
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/policy"
 	"github.com/chaperone-sql/chaperone/worm"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Server is a gateway process. Its parts start in New and end in Close.

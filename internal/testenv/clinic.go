@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	deploysql "github.com/chaperone-sql/chaperone/deploy/sql"
-	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 	vault "github.com/hashicorp/vault/api"
 	"github.com/jackc/pgx/v5"
+
+	deploysql "github.com/chaperone-sql/chaperone/deploy/sql"
+	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 )
 
 // SeedPostgres makes the clinic in a database, with its roles.

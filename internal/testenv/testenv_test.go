@@ -4,13 +4,15 @@ import (
 	"context"
 	"testing"
 
+	"time"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 	vault "github.com/hashicorp/vault/api"
 	"github.com/jackc/pgx/v5"
-	"time"
+
+	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 )
 
 func TestPostgres(t *testing.T) {

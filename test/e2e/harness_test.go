@@ -20,13 +20,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/chaperone-sql/chaperone/api/openapitest"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/internal/clinicdata"
 	"github.com/chaperone-sql/chaperone/internal/oidcop"
 	"github.com/chaperone-sql/chaperone/internal/testenv"
 	"github.com/chaperone-sql/chaperone/worm/dir"
-	"github.com/jackc/pgx/v5"
 )
 
 const (

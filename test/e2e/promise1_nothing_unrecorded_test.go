@@ -3,6 +3,8 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -80,5 +82,30 @@ func TestPromise1_StoreDown(t *testing.T) {
 		eventually(t, 30*time.Second, "answers after the store is back", func() bool {
 			return g.query(t, good).status == 200
 		})
+	}
+}
+
+// TestPromise1_OutcomeNotStored: the store takes the intent and then nothing
+// more. The statement ran, and still not a row leaves.
+func TestPromise1_OutcomeNotStored(t *testing.T) {
+	g := crashGateway(t)
+	for _, connection := range []string{"clinic", "billing"} {
+		good := ask(connection, "SELECT id FROM patients WHERE id = 1")
+		must(t, g.query(t, good), 200)
+		g.quiet(t)
+		stored := 0
+		g.trap.refuse(func(r *http.Request) bool {
+			if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/segments/") {
+				return false
+			}
+			stored++
+			return stored > 1
+		})
+		a := problem(t, g.query(t, good), 503, "evidence_unavailable")
+		if strings.Contains(string(a.raw), "rows") {
+			t.Errorf("rows without a recording: %s", a.raw)
+		}
+		g.trap.refuse(nil)
+		eventually(t, 30*time.Second, "answers after the store is back", func() bool { return g.query(t, good).status == 200 })
 	}
 }

@@ -113,6 +113,7 @@ type trap struct {
 	before func()
 	after  func()
 	fired  atomic.Bool
+	fail   func(*http.Request) bool // answered by 503, and not passed on
 	seen   atomic.Int64 // requests so far
 }
 
@@ -135,11 +136,16 @@ func newTrap(target string) (*trap, error) {
 		tr.mu.Lock()
 		hit := tr.match != nil && tr.match(r)
 		before, after := tr.before, tr.after
+		failed := tr.fail != nil && tr.fail(r)
 		if hit {
 			tr.match = nil
 			tr.fired.Store(true)
 		}
 		tr.mu.Unlock()
+		if failed {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		if hit && before != nil {
 			before()
 			return
@@ -162,6 +168,13 @@ func (tr *trap) arm(match func(*http.Request) bool, before, after func()) {
 	defer tr.mu.Unlock()
 	tr.match, tr.before, tr.after = match, before, after
 	tr.fired.Store(false)
+}
+
+// refuse answers requests that match by 503 until it is called with nil.
+func (tr *trap) refuse(match func(*http.Request) bool) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.fail = match
 }
 
 // recorder swallows an answer.
