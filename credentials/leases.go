@@ -45,16 +45,17 @@ type LeasesConfig struct {
 type Leases struct {
 	cfg     LeasesConfig
 	workers chan struct{}
-	// ended is closed when Close gives up on what is left.
+	// giveUp ends when Close does: what is not revoked by then is left.
 	giveUp context.Context
 	abort  context.CancelFunc
 
 	mu     sync.Mutex
 	closed chan struct{}
 	places map[string]chan struct{} // by connection: one for each lease or mint
-	lent   map[*Lease]struct{}      // issued and not released
+	lent   map[*Lease]chan struct{} // issued and not released, with their places
 	held   int                      // places taken, over all connections
-	idle   chan struct{}            // closed when closed and held is 0
+	idle   chan struct{}            // closed when Close was called and held is 0
+	isIdle bool
 	stats  Stats
 }
 
@@ -81,7 +82,7 @@ func NewLeases(cfg LeasesConfig) (*Leases, error) {
 	return &Leases{
 		cfg: cfg, workers: make(chan struct{}, cfg.Workers), giveUp: giveUp, abort: abort,
 		closed: make(chan struct{}), idle: make(chan struct{}),
-		places: map[string]chan struct{}{}, lent: map[*Lease]struct{}{},
+		places: map[string]chan struct{}{}, lent: map[*Lease]chan struct{}{},
 	}, nil
 }
 
@@ -142,6 +143,10 @@ func (l *Leases) enter(ctx context.Context, connection string) (chan struct{}, e
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.isClosed() { // Close may have seen no lease and returned
+		<-place
+		return nil, fmt.Errorf("%w: the gateway is shutting down", ErrUnavailable)
+	}
 	l.held++
 	l.stats.Minting++
 	return place, nil
@@ -158,17 +163,18 @@ func (l *Leases) leave(place chan struct{}) {
 
 // wake tells Close when nothing is left. The lock is held.
 func (l *Leases) wake() {
+	if l.isClosed() && l.held == 0 && !l.isIdle {
+		l.isIdle = true
+		close(l.idle)
+	}
+}
+
+func (l *Leases) isClosed() bool {
 	select {
 	case <-l.closed:
+		return true
 	default:
-		return
-	}
-	if l.held == 0 {
-		select {
-		case <-l.idle:
-		default:
-			close(l.idle)
-		}
+		return false
 	}
 }
 
@@ -178,7 +184,7 @@ func (l *Leases) mint(ctx context.Context, grant Grant, place chan struct{}) (le
 		l.mu.Lock()
 		l.stats.Minting--
 		if err == nil {
-			l.lent[lease] = struct{}{}
+			l.lent[lease] = place
 			l.stats.Minted++
 			l.stats.MintTime += time.Since(start)
 		} else {
@@ -201,19 +207,19 @@ func (l *Leases) mint(ctx context.Context, grant Grant, place chan struct{}) (le
 // Close: what is released then is still revoked if the process lives on.
 func (l *Leases) Release(lease *Lease) {
 	l.mu.Lock()
-	_, ok := l.lent[lease]
+	place, ok := l.lent[lease]
 	if ok {
 		delete(l.lent, lease)
 		l.stats.Revoking++
 	}
 	l.mu.Unlock()
 	if ok {
-		go l.end(lease, time.Now()) // as many as there are places
+		go l.end(lease, place, time.Now()) // as many as there are places
 	}
 }
 
 // end revokes a lease and tells.
-func (l *Leases) end(lease *Lease, released time.Time) {
+func (l *Leases) end(lease *Lease, place chan struct{}, released time.Time) {
 	err := l.revoke(lease)
 	// Given up at the shutdown: the lease lives on and its end is not known.
 	// Without a record of its end the next start will revoke it.
@@ -233,7 +239,6 @@ func (l *Leases) end(lease *Lease, released time.Time) {
 	} else {
 		l.stats.Abandoned++
 	}
-	place := l.places[lease.Connection]
 	l.mu.Unlock()
 	l.leave(place)
 }
@@ -283,9 +288,7 @@ func (l *Leases) Stats() Stats {
 // next start and to their TTL. Closing again waits again.
 func (l *Leases) Close(ctx context.Context) error {
 	l.mu.Lock()
-	select {
-	case <-l.closed:
-	default:
+	if !l.isClosed() {
 		close(l.closed)
 	}
 	l.wake()

@@ -114,7 +114,7 @@ type trap struct {
 	after  func()
 	fired  atomic.Bool
 	fail   func(*http.Request) bool // answered by 503, and not passed on
-	seen   atomic.Int64 // requests so far
+	seen   atomic.Int64             // requests so far
 }
 
 func newTrap(target string) (*trap, error) {
