@@ -41,12 +41,12 @@ const (
 	cacheBytes   = 16 << 20
 )
 
-// New returns an Engine with an empty cache. The parser's sandbox takes a second
-// to start, which the first statement need not wait for.
-func New() *Engine {
-	go func() { _, _ = pgquery.Parse("SELECT 1") }()
-	return &Engine{cache: map[[32]byte]*list.Element{}, order: list.New()}
-}
+// New returns an Engine with an empty cache.
+func New() *Engine { return &Engine{cache: map[[32]byte]*list.Element{}, order: list.New()} }
+
+// Warm starts the parser's sandbox, which takes a second that the first
+// statement need not wait for.
+func (*Engine) Warm() { _, _ = pgquery.Parse("SELECT 1") }
 
 // Name is "postgres".
 func (e *Engine) Name() string { return "postgres" }

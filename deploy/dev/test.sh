@@ -14,7 +14,7 @@ step() { # name, command…
 go_tests() {
   local log status
   log=$(mktemp)
-  "$stack" exec go test -race -timeout 15m $(go list ./... | grep -v /test/e2e) 2>&1 | tee "$log" | grep -v 'no test files'
+  "$stack" exec go test -race -timeout 15m $(go list ./... | grep -v /test/e2e) 2>&1 | tee "$log" | grep --line-buffered -v 'no test files'
   status=${PIPESTATUS[0]}
   if grep -q -- '--- SKIP' "$log"; then echo "a test was skipped"; status=1; fi
   rm -f "$log"

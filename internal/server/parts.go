@@ -217,7 +217,9 @@ func (i *Issuers) Check(ctx context.Context) error {
 
 // Databases builds the configured connections.
 func Databases(cfg *config.Config) (map[string]*gateway.Database, error) {
-	engines := map[string]connectors.Engine{"postgres": postgres.New(), "mysql": mysql.New()}
+	pg := postgres.New()
+	go pg.Warm()
+	engines := map[string]connectors.Engine{"postgres": pg, "mysql": mysql.New()}
 	out := map[string]*gateway.Database{}
 	for name, c := range cfg.Connections {
 		classes, err := c.Classification(cfg.Masking.Profile)
