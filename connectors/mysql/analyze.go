@@ -23,6 +23,7 @@ type analysis struct {
 	depth   int // of queries
 	nesting int // of expressions
 	uses    int
+	hidden  int // hidden raw columns so far
 	// stamped are the relations that the statement relies on.
 	stamped map[string]bool
 	// rewrites are the references that become derived tables once everything

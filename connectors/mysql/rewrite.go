@@ -24,7 +24,8 @@ func (a *analysis) point(ref *ast.ColumnNameExpr, f found, src *source) {
 	}
 	hidden, ok := src.raw[f.column.name]
 	if !ok {
-		hidden = fmt.Sprintf("%s%d", hiddenPrefix, len(src.raw))
+		hidden = fmt.Sprintf("%s%d", hiddenPrefix, a.hidden) // unique: no NATURAL JOIN may meet two
+		a.hidden++
 		src.raw[f.column.name] = hidden
 	}
 	ref.Name.Table, ref.Name.Name = ast.NewCIStr(src.name), ast.NewCIStr(hidden)

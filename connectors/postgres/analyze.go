@@ -21,6 +21,7 @@ type analysis struct {
 	depth   int // of queries
 	nesting int // of expressions
 	uses    int
+	hidden  int               // hidden raw columns so far
 	stamped map[string]string // relations relied on, by schema NUL name
 	// rewrites are the references that become derived tables once everything
 	// is known about their use.

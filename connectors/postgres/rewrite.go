@@ -28,7 +28,8 @@ func (a *analysis) point(ref *pg.ColumnRef, f found) {
 	name := f.column.origin.Column
 	hidden, ok := f.source.raw[name]
 	if !ok {
-		hidden = fmt.Sprintf("%s%d", hiddenPrefix, len(f.source.raw))
+		hidden = fmt.Sprintf("%s%d", hiddenPrefix, a.hidden) // unique: no NATURAL JOIN may meet two
+		a.hidden++
 		f.source.raw[name] = hidden
 	}
 	ref.Fields = columnRef(f.source.name, hidden).Fields
