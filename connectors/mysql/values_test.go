@@ -3,6 +3,7 @@ package mysql
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,8 +146,8 @@ func TestSession(t *testing.T) {
 	for _, text := range []string{"SELECT EXTRACTVALUE(1, CONCAT('~', '219-09-9999'))", "SELECT nope_219", "CREATE TABLE x (a int)"} {
 		var c collect
 		err := fetch(t, open(t, db), &c, text)
-		known, ok := err.(*connectors.Error)
-		if !ok || strings.Contains(known.Error()+known.Hint, "219") {
+		var known *connectors.Error
+		if !errors.As(err, &known) || strings.Contains(known.Error()+known.Hint, "219") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -211,8 +212,8 @@ func TestSession(t *testing.T) {
 	for _, text := range []string{"SELECT '219-09-9999'::int", "SELECT to_date('219-09-9999', 'YYYY-MM-DD')", "SELECT 1/0",
 		"SELECT '219-09-9999'::uuid", "CREATE TABLE x AS SELECT 1"} {
 		_, err := run(text, 0)
-		known, ok := err.(*connectors.Error)
-		if !ok || strings.Contains(known.Error()+known.Hint, "219") {
+		var known *connectors.Error
+		if !errors.As(err, &known) || strings.Contains(known.Error()+known.Hint, "219") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
