@@ -80,6 +80,9 @@ func (g *Gateway) loadCatalog(ctx context.Context, db *Database) (connectors.Cat
 
 // takeSession waits for one of the connection's sessions.
 func (g *Gateway) takeSession(ctx context.Context, db *Database) (release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // out of time, whether there is a place or not
+	}
 	places := g.sessions[db.Name]
 	select {
 	case places <- struct{}{}:
