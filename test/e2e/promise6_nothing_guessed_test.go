@@ -89,3 +89,11 @@ func TestPromise6_ANewTableIsUsableAtOnce(t *testing.T) {
 		g.env.exec(t, connection, "DROP TABLE wards")
 	}
 }
+
+// TestPromise6_UnknownFunctionsAreNotTried: functions that the servers have and
+// the gateway does not know never reach them.
+func TestPromise6_UnknownFunctionsAreNotTried(t *testing.T) {
+	g := mainGateway(t)
+	problem(t, g.query(t, ask("clinic", "SELECT pg_relation_size('patients')")), 422, "sql_not_understood")
+	problem(t, g.query(t, ask("billing", "SELECT CHR(65)")), 422, "sql_not_understood")
+}
