@@ -68,6 +68,7 @@ type dryRunBody struct {
 	Decision    string                `json:"decision"`
 	Rules       []approvals.Reason    `json:"rules"`
 	Normalized  string                `json:"normalized"`
+	Rewritten   string                `json:"rewritten"`
 	Relations   []connectors.Relation `json:"relations"`
 	Uses        []useBody             `json:"uses"`
 	Functions   []connectors.Function `json:"functions"`
@@ -147,10 +148,14 @@ func resultJSON(a *gateway.Answer) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// DryRunJSON is the body of a dry run's answer, for the command line, too.
+func DryRunJSON(a *gateway.Answer) ([]byte, error) { return json.MarshalIndent(dryRunOf(a), "", "  ") }
+
 func dryRunOf(a *gateway.Answer) dryRunBody {
 	e := a.DryRun
 	body := dryRunBody{
 		QueryID: a.QueryID, Status: "dry_run", Decision: e.Decision, Rules: orEmpty(e.Rules), Normalized: e.Normalized,
+		Rewritten: e.Rewritten,
 		Relations: orEmpty(e.Relations), Uses: make([]useBody, 0, len(e.Uses)), Functions: orEmpty(e.Functions),
 		Columns: orEmpty(e.Columns), Estimate: e.Estimate, Notes: orEmpty(e.Notes), RecordingID: e.RecordingID,
 	}

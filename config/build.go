@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -40,19 +41,46 @@ func (c *Config) builtin() ([]policy.Rule, error) {
 	return rules, nil
 }
 
-// Profile returns a masking profile by name.
-func Profile(name string) (*masking.Profile, error) {
-	if p := masking.HIPAASafeHarbor(); name == p.Name {
-		return p, nil
-	}
-	return nil, fmt.Errorf("there is no profile %q; there is %s", name, masking.HIPAASafeHarbor().Name)
-}
-
-// Classification resolves a connection's columns against a profile.
-func (c *Connection) Classification(profile string) (*masking.Classification, error) {
-	p, err := Profile(profile)
+// NewProfile is the file's masking profile: the one it names, with its own
+// classes on top.
+func (m *Masking) NewProfile() (*masking.Profile, error) {
+	p, err := profile(m.Profile)
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Classes)) {
+		if err := p.Add(m.Classes[name].class(name)); err != nil {
+			return nil, fmt.Errorf("class %s: %w", name, err)
+		}
+	}
+	return p, nil
+}
+
+func profile(name string) (*masking.Profile, error) {
+	var names []string
+	for _, p := range masking.Profiles() {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return nil, fmt.Errorf("there is no profile %q; there are %s", name, strings.Join(names, ", "))
+}
+
+func (c Class) class(name string) masking.Class {
+	return masking.Class{Name: name, Lookup: c.Lookup, Mask: masking.Mask{
+		Kind: masking.Kind(c.Mask), Text: c.Text, First: c.First, Last: c.Last, Width: c.Width, Days: c.Days, Postgres: c.Postgres, MySQL: c.MySQL, CEL: c.CEL,
+	}}
+}
+
+// Classification resolves a connection's columns against the file's profile.
+func (c *Connection) Classification(m *Masking) (*masking.Classification, error) {
+	p, err := m.NewProfile()
+	if err != nil {
+		return nil, err
+	}
+	if c.SmallCell != nil {
+		p.SmallCell = *c.SmallCell
 	}
 	columns := make(map[masking.ColumnRef]string, len(c.Columns))
 	for _, name := range slices.Sorted(maps.Keys(c.Columns)) {
@@ -65,7 +93,10 @@ func (c *Connection) Classification(profile string) (*masking.Classification, er
 		}
 		columns[ref] = c.Columns[name]
 	}
-	return masking.Classify(p, columns)
+	if c.Unclassified == unclassifiedShow {
+		return masking.Classify(p, columns)
+	}
+	return masking.Classify(p, columns, masking.RedactUnclassified())
 }
 
 // column reads a column's name: schema.table.column or, for MySQL,
@@ -85,3 +116,11 @@ func (c *Connection) column(name string) (masking.ColumnRef, error) {
 }
 
 func unprintable(r rune) bool { return r < ' ' || r == 0x7f }
+
+var maskedSchemaName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
+
+// MaskedSchemaName reports whether a schema of masking views may be called so:
+// the names of its roles are made from it.
+func MaskedSchemaName(name string) bool {
+	return maskedSchemaName.MatchString(name) && !strings.HasPrefix(name, "pg_") && name != "information_schema" && name != "mysql"
+}

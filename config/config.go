@@ -109,7 +109,7 @@ type Login struct {
 	SessionKey SecretRef `yaml:"session_key"`
 }
 
-// Vault is where credentials come from.
+// Vault is where credentials come from, and maybe masking.token_key.
 type Vault struct {
 	// Address is the server's URL; https unless it is loopback.
 	Address string `yaml:"address"`
@@ -194,19 +194,60 @@ type Approvals struct {
 
 // Masking is what protected data becomes.
 type Masking struct {
-	// Profile is hipaa-safe-harbor.
+	// Profile is hipaa-safe-harbor, hipaa-limited-data-set, or custom, which has
+	// no class but those of classes. Default hipaa-safe-harbor.
 	Profile string `yaml:"profile"`
-	// TokenKey keys tokens: at least 32 bytes, the same for all gateways.
+	// Classes are classes of your own, by the name that columns use. One that the
+	// profile has too takes its place.
+	Classes map[string]Class `yaml:"classes"`
+	// TokenKey keys tokens: at least 32 bytes, the same for all gateways. It may
+	// be in Vault: {vault: secret/data/chaperone#token_key}, which the gateway
+	// reads once at its start (version 2 of the key-value engine; without data/
+	// for version 1).
 	TokenKey SecretRef `yaml:"token_key"`
 	// MRNPattern is the site's medical record number, an RE2 expression. It is
 	// looked for much faster if it begins with fixed text, such as MRN-.
 	MRNPattern string `yaml:"mrn_pattern"`
 	// Detectors to run on unclassified values: ssn, email, phone, mrn, card, mbi,
-	// ip, url. Default all but url.
+	// member, npi, dea, iban, vin, ip, url. Default all but url.
 	Detectors []string `yaml:"detectors"`
 	// LookupsPerHour of each principal on each connection; 0 allows none.
 	// Default 100.
 	LookupsPerHour int `yaml:"lookups_per_hour"`
+	// SmallCell is the smallest group whose counts and other aggregates are
+	// shown; smaller ones are null. 0 shows all. Default 11.
+	SmallCell int `yaml:"small_cell"`
+}
+
+// Class is what becomes of one kind of protected data.
+type Class struct {
+	// Mask is redact, constant, null, partial, zip3, year, birth_year, age,
+	// age_band, token, date_shift, free_text_scan, expression or cel; see masking.md.
+	Mask string `yaml:"mask"`
+	// Text that redact (default [redacted]) or constant shows; the constant "0"
+	// is zero in a column of numbers.
+	Text string `yaml:"text"`
+	// First is how many characters at the beginning partial keeps.
+	First int `yaml:"first"`
+	// Last is how many characters at the end partial keeps. Where fewer than four
+	// would be masked, all are.
+	Last int `yaml:"last"`
+	// Width is how many birth years one age_band holds, at most 45. Default 5.
+	Width int `yaml:"width"`
+	// Postgres is the SQL of expression for PostgreSQL, with $value for the
+	// protected value: "left($value, 2) || '***'".
+	Postgres string `yaml:"postgres"`
+	// MySQL is the SQL of expression for MySQL and MariaDB: "concat(left($value,
+	// 2), '***')".
+	MySQL string `yaml:"mysql"`
+	// CEL is the expression of cel over the text value, made in the gateway:
+	// "value.substring(0, 2) + '***'". Where it fails, the value is redacted.
+	CEL string `yaml:"cel"`
+	// Days is how far date_shift moves a person's dates at most. Default 365.
+	Days int `yaml:"days"`
+	// Lookup allows "column = value" joined by AND to see the raw column, within
+	// lookups_per_hour. Default false.
+	Lookup bool `yaml:"lookup"`
 }
 
 // Policy is what may run.
@@ -291,9 +332,29 @@ type Connection struct {
 	Credentials Credentials `yaml:"credentials"`
 	// MaxSessions open at once. Default 32.
 	MaxSessions int `yaml:"max_sessions"`
+	// MaskedSchema is the schema (for mysql the database) of the masking views
+	// that `chaperone masks apply` made. With it the gateway reads through them,
+	// writes nothing, and its users need the role MASKED_SCHEMA_ro only; see
+	// masks-in-the-database.md. Default none: the gateway masks by itself.
+	MaskedSchema string `yaml:"masked_schema"`
 	// Columns gives protected columns their class: "public.patients.ssn: ssn"
 	// (for mysql "patients.ssn", or "clinic.patients.ssn" of another database).
+	// The class none says that a column is not protected; the class person, that
+	// it is not protected and names the person whom the row is about, so that
+	// what is counted for one person is no small cell. `chaperone classify`
+	// proposes all of them.
 	Columns map[string]string `yaml:"columns"`
+	// Unclassified is what becomes of a column without class or none in a table
+	// that has protected columns: redact or show. Default redact.
+	Unclassified string `yaml:"unclassified"`
+	// Functions of yours that statements may call, with the digest of their
+	// definition: "public.bmi: sha256:…". Whoever lists one has read it: what it
+	// reads and calls is not understood. A changed definition is refused.
+	// `chaperone policy explain 'SELECT public.bmi(80, 1.8)'` shows the digest.
+	// Default none. For postgres only.
+	Functions map[string]string `yaml:"functions"`
+	// SmallCell of this connection, if not masking.small_cell.
+	SmallCell *int `yaml:"small_cell"`
 }
 
 // DatabaseTLS is TLS to a database.

@@ -88,7 +88,7 @@ func TestExampleLoads(t *testing.T) {
 		time.Duration(conn.Credentials.TTL) != 10*time.Minute {
 		t.Errorf("defaults are not as documented: %+v", cfg)
 	}
-	if c, err := conn.Classification(cfg.Masking.Profile); err != nil || c.Version() == "" {
+	if c, err := conn.Classification(&cfg.Masking); err != nil || c.Version() == "" {
 		t.Error(err)
 	}
 	rules, err := cfg.Rules()
@@ -113,7 +113,7 @@ func TestAnExplicitZeroIsNoDefault(t *testing.T) {
 func TestMySQLColumns(t *testing.T) {
 	c := &Connection{Engine: "mysql", Database: "billing",
 		Columns: map[string]string{"patients.ssn": "ssn", "archive.patients.zip": "zip"}}
-	classes, err := c.Classification("hipaa-safe-harbor")
+	classes, err := c.Classification(&Masking{Profile: "hipaa-safe-harbor"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestMySQLColumns(t *testing.T) {
 		}
 	}
 	c.Columns["billing.patients.ssn"] = "name"
-	if _, err := c.Classification("hipaa-safe-harbor"); err == nil {
+	if _, err := c.Classification(&Masking{Profile: "hipaa-safe-harbor"}); err == nil {
 		t.Error("a column with two classes was accepted")
 	}
 }

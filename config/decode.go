@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -148,12 +149,20 @@ func (d decoder) list(path []string, node ast.Node, out reflect.Value) {
 	}
 }
 
+// tokenKey is the one secret that may be in Vault: the others are needed to get
+// there, or before.
+var tokenKey = []string{"masking", "token_key"}
+
 // secretRef never repeats what stands where a reference should: it may be the
 // secret.
 func (d decoder) secretRef(path []string, node ast.Node, out reflect.Value) {
-	const fix = "write {file: PATH} or {env: NAME}, never the secret itself"
+	fix := "write {file: PATH} or {env: NAME}, never the secret itself"
+	mayBeInVault := slices.Equal(path, tokenKey)
+	if mayBeInVault {
+		fix = "write {file: PATH}, {env: NAME} or {vault: PATH#FIELD}, never the secret itself"
+	}
 	if _, ok := node.(*ast.MappingNode); !ok {
-		d.note(path, node, fix)
+		d.note(path, node, "%s", fix)
 		return
 	}
 	d.pairs(path, node, func(key string, keyNode, value ast.Node) {
@@ -163,8 +172,10 @@ func (d decoder) secretRef(path []string, node ast.Node, out reflect.Value) {
 			out.FieldByName("File").SetString(text)
 		case key == "env" && ok && envName.MatchString(text):
 			out.FieldByName("Env").SetString(text)
+		case key == "vault" && ok && mayBeInVault && vaultField.MatchString(text):
+			out.FieldByName("Vault").SetString(text)
 		default:
-			d.note(path, keyNode, fix)
+			d.note(path, keyNode, "%s", fix)
 		}
 	})
 }
@@ -207,6 +218,8 @@ type problems struct {
 	all  []problem
 	// unread is how many of them are values that could not be read.
 	unread int
+	// offline is true if files that the configuration refers to are not looked at.
+	offline bool
 }
 
 type problem struct {

@@ -38,6 +38,7 @@ func (a *Approvals) defaults() { a.Expires = Duration(24 * time.Hour) }
 func (m *Masking) defaults() {
 	m.Profile = masking.HIPAASafeHarbor().Name
 	m.LookupsPerHour = 100
+	m.SmallCell = masking.HIPAASafeHarbor().SmallCell
 }
 
 func (p *Policy) defaults() {
@@ -56,6 +57,7 @@ func (l *Limits) defaults() {
 
 func (c *Connection) defaults() {
 	c.MaxSessions = 32
+	c.Unclassified = unclassifiedRedact
 	c.TLS.defaults()
 	c.Credentials.defaults()
 }

@@ -50,6 +50,7 @@ is a complete example; ` + "`chaperone check --config chaperone.yaml`" + ` also 
 - **Sizes** are written ` + "`65536`, `64KiB`, `4MiB` or `1GiB`" + `.
 - **Secrets** are references, never values: ` + "`{file: PATH}`" + ` or ` + "`{env: NAME}`" + `. A secret's file must not be
   readable by others nor writable by its group; white space around the secret is left out.
+  One may be in Vault: ` + "`masking.token_key: {vault: PATH#FIELD}`" + `.
 - **Retention** below six years is accepted only for a directory or an S3 endpoint on this machine.
 
 `)

@@ -28,7 +28,9 @@ func (p Problems) Error() string { return strings.Join(p, "\n") }
 
 // Load reads and validates a file. Its error is Problems unless the file cannot
 // be read.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, false) }
+
+func load(path string, offline bool) (*Config, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator's own path
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
@@ -38,11 +40,13 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
-	return Parse(path, text)
+	return parse(path, text, offline)
 }
 
 // Parse is Load of a text; name is used in messages.
-func Parse(name string, text []byte) (cfg *Config, err error) {
+func Parse(name string, text []byte) (*Config, error) { return parse(name, text, false) }
+
+func parse(name string, text []byte, offline bool) (cfg *Config, err error) {
 	defer func() { // a defect of the YAML library must not look like a crash of ours
 		if r := recover(); r != nil {
 			cfg, err = nil, Problems{name + ":1:1: not understood as YAML"}
@@ -61,7 +65,7 @@ func Parse(name string, text []byte) (cfg *Config, err error) {
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, Problems{name + ":1:1: write exactly one YAML document"}
 	}
-	found := &problems{file: name, root: file.Docs[0].Body}
+	found := &problems{file: name, root: file.Docs[0].Body, offline: offline}
 	cfg = &Config{}
 	decoder{found}.value(nil, found.root, reflect.ValueOf(cfg).Elem())
 	if found.unread = len(found.all); cfg.Connections == nil && found.unread > 0 && found.all[0].path == "" {

@@ -26,12 +26,17 @@ const (
 	issuerVault    = "vault"
 	issuerNative   = "native"
 
+	unclassifiedRedact = "redact"
+	unclassifiedShow   = "show"
+
 	// minRetention of evidence (45 CFR 164.316(b)(2)(i): six years).
 	minRetention = 6 * Year
 	maxSkew      = 5 * time.Minute
 )
 
 var (
+	functionName   = regexp.MustCompile(`^[^.]+\.[^.]+$`)
+	functionDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	connectionName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 	// algorithm is an asymmetric signature of RFC 7518, section 3.1, or RFC 8037.
 	algorithm = regexp.MustCompile(`^(([RPE]S)(256|384|512)|EdDSA)$`)
@@ -110,6 +115,9 @@ func (v validator) listener(c *Config) {
 func (v validator) certificate(t TLS) {
 	if t.CertFile == "" || t.KeyFile == "" {
 		v.wrong([]string{"tls"}, "cert_file and key_file go together")
+		return
+	}
+	if v.offline {
 		return
 	}
 	if _, err := os.Stat(t.CertFile); err != nil {
@@ -213,6 +221,9 @@ func (v validator) url(path []string, text string) {
 }
 
 func (v validator) secret(path []string, ref SecretRef) (masking.Secret, bool) {
+	if v.offline && (ref.File == "") != (ref.Env == "") {
+		return "", false
+	}
 	secret, err := ref.Resolve()
 	if err != nil {
 		v.wrong(path, "%v", err)
@@ -223,7 +234,7 @@ func (v validator) secret(path []string, ref SecretRef) (masking.Secret, bool) {
 
 // authority checks an optional file of certificates.
 func (v validator) authority(path []string, name string) {
-	if name == "" {
+	if name == "" || v.offline {
 		return
 	}
 	pem, err := readPlain(name)

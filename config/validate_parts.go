@@ -14,7 +14,10 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/chaperone-sql/chaperone/connectors/mysql"
+	"github.com/chaperone-sql/chaperone/connectors/postgres"
 	"github.com/chaperone-sql/chaperone/masking"
+	"github.com/chaperone-sql/chaperone/masking/expression"
 	"github.com/chaperone-sql/chaperone/policy"
 )
 
@@ -71,7 +74,7 @@ func (v validator) evidence(c *Config) {
 	v.secret([]string{"evidence", "signing_key"}, c.Evidence.SigningKey)
 	v.positive([]string{"evidence", "heartbeat"}, int64(c.Evidence.Heartbeat))
 	if name := c.Evidence.VerifierKeys; name != "" {
-		if _, err := readPlain(name); err != nil {
+		if _, err := readPlain(name); err != nil && !v.offline {
 			v.wrong([]string{"evidence", "verifier_keys"}, "%v", err)
 		}
 	}
@@ -107,14 +110,21 @@ func (v validator) approvals(c *Config) {
 }
 
 func (v validator) masking(c *Config) {
-	if _, err := Profile(c.Masking.Profile); err != nil {
+	p, err := profile(c.Masking.Profile)
+	if err != nil {
 		v.wrong([]string{"masking", "profile"}, "%v", err)
+		p = masking.Custom()
 	}
-	if key, ok := v.secret([]string{"masking", "token_key"}, c.Masking.TokenKey); ok {
-		if _, err := masking.NewTokenizer([]byte(key.Reveal())); err != nil {
-			v.wrong([]string{"masking", "token_key"}, "%v (openssl rand -hex 32)", err)
+	for _, name := range slices.Sorted(maps.Keys(c.Masking.Classes)) {
+		if err := p.Add(c.Masking.Classes[name].class(name)); err != nil {
+			v.wrong([]string{"masking", "classes", name}, "%v", err)
 		}
+		v.expressions(name, c.Masking.Classes[name])
 	}
+	if c.Masking.SmallCell < 0 {
+		v.wrong([]string{"masking", "small_cell"}, "is a number of rows; write 0 to show all")
+	}
+	v.tokenKey(c)
 	if _, err := masking.NewDetectors(masking.DetectorConfig{Names: c.Masking.Detectors}); err != nil {
 		v.wrong([]string{"masking", "detectors"}, "%v", err)
 	}
@@ -126,6 +136,39 @@ func (v validator) masking(c *Config) {
 	}
 	if c.Masking.LookupsPerHour < 0 {
 		v.wrong([]string{"masking", "lookups_per_hour"}, "cannot be negative")
+	}
+}
+
+// expressions has each engine look at its own.
+func (v validator) expressions(class string, c Class) {
+	for _, e := range []struct {
+		key, text string
+		parse     func(string) (expression.Node, error)
+	}{{"postgres", c.Postgres, postgres.ParseMask}, {"mysql", c.MySQL, mysql.ParseMask}} {
+		if e.text == "" {
+			continue
+		}
+		if _, err := e.parse(e.text); err != nil {
+			v.wrong([]string{"masking", "classes", class, e.key}, "%v", err)
+		}
+	}
+}
+
+// tokenKey looks at the key, unless it is in Vault: that is for the start.
+func (v validator) tokenKey(c *Config) {
+	if ref := c.Masking.TokenKey; ref.Vault != "" {
+		switch {
+		case ref.File != "" || ref.Env != "":
+			v.wrong(tokenKey, "give one of file, env and vault")
+		case c.Vault == nil:
+			v.wrong(tokenKey, "vault needs the section vault")
+		}
+		return
+	}
+	if key, ok := v.secret(tokenKey, c.Masking.TokenKey); ok {
+		if _, err := masking.NewTokenizer([]byte(key.Reveal())); err != nil {
+			v.wrong(tokenKey, "%v (openssl rand -hex 32)", err)
+		}
 	}
 }
 
@@ -222,20 +265,33 @@ func (v validator) connection(c *Config, name string) {
 	if conn.Engine == enginePostgres && (len(conn.SearchPath) == 0 || slices.Contains(conn.SearchPath, "")) {
 		v.wrong(path("search_path"), "name at least one schema, such as [public]")
 	}
+	if m := conn.MaskedSchema; m != "" && (!MaskedSchemaName(m) || m == conn.Database || slices.Contains(conn.SearchPath, m)) {
+		v.wrong(path("masked_schema"), "write a name of its own, of at most 50 small letters, digits and _, such as chaperone_masked")
+	}
+	for function, digest := range conn.Functions {
+		if conn.Engine != enginePostgres || !functionName.MatchString(function) || !functionDigest.MatchString(digest) {
+			v.wrong(path("functions", function), `write schema.name: sha256:… (64 hexadecimal digits), for postgres only; `+
+				"`chaperone policy explain 'SELECT schema.name(…)'` shows the digest")
+		}
+	}
 	v.oneOf(path("tls", "mode"), conn.TLS.Mode, tlsVerify, tlsOff)
 	if conn.TLS.Mode == tlsOff && !loopback(conn.Host) {
 		v.wrong(path("tls", "mode"), "off is for loopback hosts; use verify-full")
 	}
 	v.authority(path("tls", "ca_file"), conn.TLS.CAFile)
 	v.positive(path("max_sessions"), int64(conn.MaxSessions))
+	if conn.SmallCell != nil && *conn.SmallCell < 0 {
+		v.wrong(path("small_cell"), "is a number of rows; write 0 to show all")
+	}
 	v.credentials(c, conn, path)
 	v.columns(c, conn, path)
+	v.oneOf(path("unclassified"), conn.Unclassified, unclassifiedRedact, unclassifiedShow)
 }
 
 func (v validator) columns(c *Config, conn Connection, path func(...string) []string) {
-	profile, err := Profile(c.Masking.Profile)
+	profile, err := c.Masking.NewProfile()
 	if err != nil {
-		return // said at masking.profile
+		return // said at masking
 	}
 	first := map[masking.ColumnRef]string{}
 	for _, name := range slices.Sorted(maps.Keys(conn.Columns)) {
@@ -248,8 +304,12 @@ func (v validator) columns(c *Config, conn Connection, path func(...string) []st
 			v.wrong(path("columns", name), "is the same column as %s; leave one out", other)
 		}
 		first[ref] = name
-		if _, ok := profile.Classes[class]; !ok {
-			v.wrong(path("columns", name), "there is no class %q; there are %s", class, strings.Join(profile.ClassNames(), ", "))
+		if m := profile.Classes[class].Mask; m.Kind == masking.Expression && (conn.Engine == enginePostgres && m.Postgres == "" || conn.Engine == engineMySQL && m.MySQL == "") {
+			v.wrong(path("columns", name), "the class %s has no expression for %s", class, conn.Engine)
+		}
+		if _, ok := profile.Classes[class]; !ok && class != masking.None && class != masking.Person && !profile.Clear[class] {
+			v.wrong(path("columns", name), "there is no class %q; there are %s", class,
+				strings.Join(append(profile.ClassNames(), masking.Person, masking.None), ", "))
 		}
 	}
 }

@@ -69,13 +69,26 @@ type SecretRef struct {
 	File string `yaml:"file"`
 	// Env is a variable's name.
 	Env string `yaml:"env"`
+	// Vault is a path of Vault's API and a field there, PATH#FIELD, for
+	// masking.token_key alone: "secret/data/chaperone#token_key" of version 2 of
+	// the key-value engine, "secret/chaperone#token_key" of version 1.
+	Vault string `yaml:"vault"`
 }
 
-var envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+// InVault is the path and the field of a secret that is in Vault.
+func (r SecretRef) InVault() (path, field string, ok bool) { return strings.Cut(r.Vault, "#") }
+
+var (
+	envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+	// vaultField is PATH#FIELD.
+	vaultField = regexp.MustCompile(`^[A-Za-z0-9_-]+(/[A-Za-z0-9_.-]+)+#[A-Za-z0-9_.-]+$`)
+)
 
 // Resolve reads the secret. White space around it is not part of it.
 func (r SecretRef) Resolve() (masking.Secret, error) {
 	switch {
+	case r.Vault != "":
+		return "", errors.New("the secret is in Vault, which this does not read")
 	case r.File != "" && r.Env != "":
 		return "", errors.New("give either file or env, not both")
 	case r.File != "":

@@ -40,6 +40,9 @@ type Target struct {
 	Database string
 	// SearchPath is pinned for PostgreSQL; MySQL has none.
 	SearchPath []string
+	// MaskedSchema holds the masking views to be read instead of the relations
+	// (see Masks); "" reads the relations.
+	MaskedSchema string
 	// TLS is nil only for a database on the loopback interface.
 	TLS *tls.Config
 	// ConnectTimeout bounds dial and authentication.
@@ -126,6 +129,9 @@ type Estimate struct {
 	Cost  float64 `json:"cost"`
 	// Scanned is the largest number of rows any node of the plan expects to read.
 	Scanned float64 `json:"scanned"`
+	// Guess is true if the planner has nothing to estimate a condition by, as for
+	// one on groups: Rows may be far too many then.
+	Guess bool `json:"guess,omitempty"`
 }
 
 // Outcome is what an execution did.

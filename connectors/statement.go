@@ -18,11 +18,16 @@ type Input struct {
 	Classes *masking.Classification
 	// SearchPath is the connection's pinned search path.
 	SearchPath []string
+	// Functions lists the functions of users that may be called, by schema and
+	// name, with the digest that their definitions must have.
+	Functions map[string]string
 	// Open lists the uses (Use.ID) that an approval opened: those comparisons
 	// see the raw column.
 	Open []string
 	// Today fixes the age-90 bound of masking.BirthYear (UTC date).
 	Today time.Time
+	// Cells asks for the counts that small-cell suppression needs (Output.Counts).
+	Cells bool
 }
 
 // Kind is what a statement does, engine-neutral.
@@ -49,7 +54,7 @@ const (
 // Statement is what an engine understood. It is immutable after Analyze and
 // may be shared between requests.
 //
-// Text and Lookups hold literals of the client's statement: they are bound for
+// Text, Source and Lookups hold literals of the client's statement: they are bound for
 // the database and must never be logged. Normalized, Fingerprint and
 // everything else is free of literals.
 type Statement struct {
@@ -60,9 +65,16 @@ type Statement struct {
 	Runnable bool
 	// Write is true if executing needs a transaction that may write.
 	Write bool
+	// ChangesInWith is true if a common table expression changes data.
+	ChangesInWith bool
 
 	// Text is the rewritten statement, exactly as it will be sent.
 	Text string
+	// Source is the client's own text, which positions of errors refer to. Like
+	// Text it must never be logged.
+	Source string
+	// Columns are the names of the columns of Relations, which messages may say.
+	Columns []string
 	// Normalized is the client's statement with every literal replaced by a
 	// marker.
 	Normalized string
@@ -78,12 +90,23 @@ type Statement struct {
 	Outputs   []Output
 	Writes    []ColumnWrite
 	Shape     Shape
+	// GroupsByKey is true if the top level groups by a primary key of a
+	// protected relation: each group is a row then.
+	GroupsByKey bool
+	// RowsOut is true if rows of a relation, or groups by its key, reach the result:
+	// not only what is grouped or aggregated on the way. ProtectedRowsOut is so for
+	// protected relations.
+	RowsOut, ProtectedRowsOut bool
 
 	// Lookups are the comparisons that see a raw lookup column.
 	Lookups []Lookup
 	// Notes tell the agent what its answer does not say by itself, such as
 	// that it filtered by a generalised value.
 	Notes []string
+
+	// NoIndexOnly is true if an index that begins with a protected column holds
+	// others too: rows read from it alone would come in that column's order.
+	NoIndexOnly bool
 
 	// CatalogVersion is the snapshot this analysis holds for.
 	CatalogVersion string
@@ -173,6 +196,8 @@ const (
 	FunctionSetting  FunctionClass = "setting" // reads or writes server settings
 	FunctionSession  FunctionClass = "session" // user, backend, connection control
 	FunctionSequence FunctionClass = "sequence"
+	// FunctionListed is one that users defined and the configuration lists.
+	FunctionListed FunctionClass = "listed"
 )
 
 // Function is one function a statement calls.
@@ -194,12 +219,20 @@ type Output struct {
 	// Gateway is true if the server returns the raw value and the gateway
 	// must apply Mask before anything else sees it.
 	Gateway bool
+	// Type is the type of what the gateway makes of the raw value, if not text.
+	Type string
 	// Detect is true if the values must pass the detectors: everything that
 	// is not itself a mask.
 	Detect bool
 	// Count is true if the output is a count over protected relations, for
 	// small-cell suppression.
 	Count bool
+	// Counts are the outputs, by index, that say how many rows went into this
+	// one: itself if it is a count, or hidden ones. Empty for what is no cell.
+	Counts []int
+	// Hidden is true for an output that the rewriting added for Counts. Hidden
+	// outputs come last and never leave the gateway.
+	Hidden bool
 }
 
 // ColumnWrite is one assignment to a protected column.
@@ -246,7 +279,7 @@ type Shape struct {
 
 // Stamp is the state of one thing the analysis relied on.
 type Stamp struct {
-	// Kind is relation or function; Name its qualified name.
+	// Kind is relation, operator or function; Name its qualified name.
 	Kind, Name string
 	// Value is the engine's digest of its definition, as its own query in the
 	// execution's transaction will compute it again.

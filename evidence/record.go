@@ -117,6 +117,9 @@ type Statement struct {
 	Functions   json.RawMessage `json:"functions,omitempty"`
 	Writes      json.RawMessage `json:"writes,omitempty"`
 	DryRun      bool            `json:"dry_run,omitempty"`
+	// Aggregate is true for a query of groups or aggregates over protected
+	// relations.
+	Aggregate bool `json:"aggregate,omitempty"`
 }
 
 // Decision is what policy said.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +28,38 @@ func (c *call) explain(ctx context.Context) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Answer{QueryID: c.id, State: succeeded, DryRun: &Explanation{
-		Decision: string(c.decision.Effect), Rules: policyReasons(c.decision), Normalized: c.st.Normalized,
-		Relations: orEmpty(c.st.Relations), Uses: orEmpty(c.st.Uses), Functions: orEmpty(c.st.Functions),
-		Columns: describe(c.st.Outputs), Estimate: c.estimate, Notes: orEmpty(c.st.Notes), RecordingID: receipt.RecordID,
-	}}, nil
+	explanation := explanationOf(c.st, c.decision, coarse(c.st, c.estimate))
+	explanation.RecordingID = receipt.RecordID
+	return &Answer{QueryID: c.id, State: succeeded, DryRun: explanation}, nil
+}
+
+// coarse is an estimate as the requester may see it. The planner computes from
+// the raw values of protected columns: how common one is, how many there are, how
+// many pages they fill. So it tells of them their order of magnitude only, and of
+// a value that is looked up nothing: a dry run costs no budget.
+func coarse(st *connectors.Statement, e *connectors.Estimate) *connectors.Estimate {
+	if e == nil || !slices.ContainsFunc(st.Relations, func(r connectors.Relation) bool { return r.Protected }) {
+		return e
+	}
+	if len(st.Lookups) > 0 {
+		return nil
+	}
+	magnitude := func(x float64) float64 {
+		if x <= 1 {
+			return x
+		}
+		return math.Pow(10, math.Ceil(math.Log10(x)))
+	}
+	return &connectors.Estimate{Known: e.Known, Rows: magnitude(e.Rows), Cost: magnitude(e.Cost), Scanned: magnitude(e.Scanned)}
+}
+
+// explanationOf is what a dry run, over HTTP or on the command line, shows.
+func explanationOf(st *connectors.Statement, d policy.Decision, estimate *connectors.Estimate) *Explanation {
+	return &Explanation{
+		Decision: string(d.Effect), Rules: policyReasons(d), Normalized: st.Normalized, Rewritten: st.Text,
+		Relations: orEmpty(st.Relations), Uses: orEmpty(st.Uses), Functions: orEmpty(st.Functions),
+		Columns: describe(st.Outputs), Estimate: estimate, Notes: orEmpty(st.Notes),
+	}
 }
 
 func orEmpty[T any](list []T) []T {
@@ -53,23 +82,25 @@ func policyReasons(d policy.Decision) []approvals.Reason {
 func summary(st *connectors.Statement, estimate *connectors.Estimate) string {
 	var b strings.Builder
 	names := []string{}
-	target := ""
+	targets := []string{}
 	for _, r := range st.Relations {
 		if r.Write {
-			target = r.Name
+			targets = append(targets, r.Name)
 			continue
 		}
 		names = append(names, r.Name)
 	}
-	switch st.Kind {
-	case connectors.KindInsert:
+	switch target := joined(targets); {
+	case st.ChangesInWith:
+		fmt.Fprintf(&b, "Changes (%s and more) rows of %s", st.Kind, target)
+	case st.Kind == connectors.KindInsert:
 		fmt.Fprintf(&b, "Adds rows to %s", target)
-	case connectors.KindUpdate:
+	case st.Kind == connectors.KindUpdate, st.Kind == connectors.KindMerge:
 		fmt.Fprintf(&b, "Changes rows of %s", target)
-	case connectors.KindDelete:
+	case st.Kind == connectors.KindDelete:
 		fmt.Fprintf(&b, "Deletes rows from %s", target)
 	default:
-		fmt.Fprintf(&b, "Reads %s of %s", plural(len(st.Outputs), "column"), joined(names))
+		fmt.Fprintf(&b, "Reads %s of %s", plural(len(describe(st.Outputs)), "column"), joined(names))
 	}
 	switch {
 	case st.Kind != connectors.KindSelect && !st.Shape.Where && st.Kind != connectors.KindInsert:

@@ -147,7 +147,11 @@ func (s *fakeSession) Execute(_ context.Context, sink connectors.Sink) (connecto
 		return connectors.Outcome{}, err
 	}
 	for _, row := range s.w.rows {
-		if more, err := sink.Row(row); err != nil || !more {
+		more, err := sink.Row(row)
+		if err != nil {
+			return connectors.Outcome{}, err
+		}
+		if !more {
 			break
 		}
 	}

@@ -9,6 +9,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sort"
 	"strings"
@@ -68,6 +69,8 @@ type Database struct {
 	Engine      connectors.Engine
 	Target      connectors.Target
 	Classes     *masking.Classification
+	// Functions of users that may be called; see connectors.Input.
+	Functions map[string]string
 	// LeaseTTL is the longest a credential may live; longer than MaxTimeout.
 	LeaseTTL time.Duration
 	// MaxSessions bounds the sessions open on the database at once.
@@ -119,6 +122,7 @@ type Config struct {
 type Gateway struct {
 	cfg      Config
 	catalogs map[string]*catalogCache
+	programs map[string]map[string]*masking.Program // by connection and class
 	sessions map[string]chan struct{}
 	admit    *admission
 	lookups  *budget
@@ -147,6 +151,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg:      cfg,
 		catalogs: make(map[string]*catalogCache, len(cfg.Databases)),
+		programs: make(map[string]map[string]*masking.Program, len(cfg.Databases)),
 		sessions: make(map[string]chan struct{}, len(cfg.Databases)),
 		admit:    newAdmission(cfg.Limits.Concurrency, cfg.Limits.PerPrincipal),
 		lookups:  newBudget(cfg.Limits.LookupsPerHour, time.Hour, cfg.Clock),
@@ -156,6 +161,12 @@ func New(cfg Config) (*Gateway, error) {
 	for name, c := range cfg.Databases {
 		if c.MaxSessions < 1 {
 			return nil, errors.New("gateway: connection " + name + ": MaxSessions must be positive")
+		}
+		if c.Classes != nil {
+			var err error
+			if g.programs[name], err = c.Classes.Profile().Programs(); err != nil {
+				return nil, fmt.Errorf("gateway: connection %s: %w", name, err)
+			}
 		}
 		g.catalogs[name] = newCatalogCache()
 		g.sessions[name] = make(chan struct{}, c.MaxSessions)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/chaperone-sql/chaperone/approvals"
@@ -130,6 +131,15 @@ func approvalProblem(err error) *Problem {
 
 func notFound() *Problem {
 	return &Problem{Code: CodeNotFound, Detail: "There is no such query, or it is not yours to see."}
+}
+
+// outgrown is the problem of a result that is larger than what was allowed. The
+// planner's estimate had let it pass.
+func outgrown(rows int64, rule string) *Problem {
+	return &Problem{Code: CodeDenied, Rule: rule,
+		Detail: fmt.Sprintf("The result outgrew what was allowed: the database expected at most %d rows and there are more. "+
+			"The statement was stopped and rolled back, and nothing is released.", rows),
+		Hint: fmt.Sprintf("Add LIMIT %d or less, filter more, or aggregate.", rows)}
 }
 
 // denial is the problem of a decision to deny.

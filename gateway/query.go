@@ -89,6 +89,13 @@ func (g *Gateway) Query(ctx context.Context, p *identity.Principal, r *Request) 
 func (g *Gateway) newCall(p *identity.Principal, db *Database, r *Request, id string) *call {
 	c := &call{g: g, p: p, r: r, db: db, id: id, salt: newSalt(), started: g.cfg.Clock(), params: r.Positional}
 	c.timing = append(c.timing, Timing{"auth", r.Meta.AuthTook})
+	c.orderParameters()
+	return c
+}
+
+// orderParameters puts named parameters in the order of their names.
+func (c *call) orderParameters() {
+	r := c.r
 	if r.Named != nil {
 		for name := range r.Named {
 			c.names = append(c.names, name)
@@ -101,7 +108,6 @@ func (g *Gateway) newCall(p *identity.Principal, db *Database, r *Request, id st
 			c.names = []string{}
 		}
 	}
-	return c
 }
 
 // applyLimits fills in defaults and refuses what is beyond the maxima.
@@ -212,10 +218,7 @@ func (c *call) analyse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := connectors.Input{
-		Text: c.r.Statement, Names: c.names, Count: len(c.params), Classes: c.db.Classes,
-		SearchPath: c.db.Target.SearchPath, Today: c.g.cfg.Clock().UTC().Truncate(24 * time.Hour),
-	}
+	in := c.input()
 	if c.approved != nil {
 		in.Open = c.approved.Request.Open
 	}
@@ -235,6 +238,15 @@ func (c *call) analyse(ctx context.Context) error {
 	}
 	c.st = st
 	return c.checkWrites()
+}
+
+// input is what the engine is given.
+func (c *call) input() connectors.Input {
+	return connectors.Input{
+		Text: c.r.Statement, Names: c.names, Count: len(c.params), Classes: c.db.Classes,
+		SearchPath: c.db.Target.SearchPath, Today: c.g.cfg.Clock().UTC().Truncate(24 * time.Hour),
+		Cells: c.smallCell() > 0, Functions: c.db.Functions,
+	}
 }
 
 // checkWrites refuses a parameter that one of our masks could have produced as
@@ -259,18 +271,7 @@ func (c *call) decide(estimate *connectors.Estimate) error {
 	if estimate != nil {
 		c.estimate = estimate
 	}
-	d, err := c.g.cfg.Policy.Decide(policy.Input{
-		Statement: c.st, Connection: c.db.Name, Engine: c.db.Engine.Name(), Estimate: c.estimate, Now: c.g.cfg.Clock(),
-		Principal: policy.Principal{
-			Subject: c.p.Subject, ClientID: c.p.ClientID, OnBehalfOf: c.p.OnBehalfOf, Groups: c.p.Groups,
-			Roles: roleNames(c.p, c.db.Name),
-		},
-		Request: policy.Request{
-			RowLimit: c.r.RowLimit, ByteLimit: c.r.ByteLimit, TimeoutMS: c.r.Timeout.Milliseconds(),
-			MaxAffected: c.r.MaxAffected, PurposeOfUse: c.r.PurposeOfUse, HasReason: c.r.Reason != "",
-			SessionID: c.r.SessionID, DryRun: c.r.DryRun, Parameters: int64(len(c.params)),
-		},
-	})
+	d, err := c.g.cfg.Policy.Decide(c.policyInput())
 	if err != nil {
 		return fmt.Errorf("deciding: %w", err)
 	}
@@ -283,6 +284,22 @@ func (c *call) decide(estimate *connectors.Estimate) error {
 		return &Problem{Code: CodeUnsupported, Detail: "This kind of statement cannot run through the gateway."}
 	}
 	return nil
+}
+
+// policyInput is what rules see.
+func (c *call) policyInput() policy.Input {
+	return policy.Input{
+		Statement: c.st, Connection: c.db.Name, Engine: c.db.Engine.Name(), Estimate: c.estimate, Now: c.g.cfg.Clock(),
+		Principal: policy.Principal{
+			Subject: c.p.Subject, ClientID: c.p.ClientID, OnBehalfOf: c.p.OnBehalfOf, Groups: c.p.Groups,
+			Roles: roleNames(c.p, c.db.Name),
+		},
+		Request: policy.Request{
+			RowLimit: c.r.RowLimit, ByteLimit: c.r.ByteLimit, TimeoutMS: c.r.Timeout.Milliseconds(),
+			MaxAffected: c.r.MaxAffected, PurposeOfUse: c.r.PurposeOfUse, HasReason: c.r.Reason != "",
+			SessionID: c.r.SessionID, DryRun: c.r.DryRun, Parameters: int64(len(c.params)),
+		},
+	}
 }
 
 // spendLookups takes the statement's raw lookups from the principal's budget, once.

@@ -82,6 +82,7 @@ func (c *call) record(kind evidence.Type) *evidence.Record {
 	if st := c.st; st != nil {
 		r.Statement.Kind, r.Statement.Normalized, r.Statement.Fingerprint = string(st.Kind), st.Normalized, st.Fingerprint
 		r.Statement.Relations, r.Statement.Uses = mustJSON(st.Relations), mustJSON(st.Uses)
+		r.Statement.Aggregate = tellsOfGroups(st)
 		r.Statement.Functions, r.Statement.Writes = mustJSON(st.Functions), mustJSON(st.Writes)
 		r.Decision = c.decided()
 	}

@@ -83,6 +83,9 @@ type Column struct {
 	Table  string `json:"table,omitempty"` // schema.relation of a plain column
 	Masked bool   `json:"masked"`
 	Mask   string `json:"mask,omitempty"`
+	// Suppressed counts the cells that are null because they tell of a group
+	// smaller than the profile allows, or would give such a cell away.
+	Suppressed int64 `json:"suppressed,omitempty"`
 }
 
 // Pending is a statement that waits for approval.
@@ -96,9 +99,12 @@ type Pending struct {
 
 // Explanation answers a dry run.
 type Explanation struct {
-	Decision    string                `json:"decision"`
-	Rules       []approvals.Reason    `json:"rules"`
-	Normalized  string                `json:"normalized"`
+	Decision   string             `json:"decision"`
+	Rules      []approvals.Reason `json:"rules"`
+	Normalized string             `json:"normalized"`
+	// Rewritten is what the database would be sent, with the caller's own
+	// literals; "" for what cannot run.
+	Rewritten   string                `json:"rewritten"`
 	Relations   []connectors.Relation `json:"relations"`
 	Uses        []connectors.Use      `json:"uses"`
 	Functions   []connectors.Function `json:"functions"`

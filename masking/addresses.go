@@ -27,9 +27,9 @@ func findEmail(text []byte, from int) span {
 	return span{}
 }
 
-func isLocalPart(b byte) bool {
-	return isDigit(b) || isLetter(b) || b >= 0x80 || bytes.IndexByte([]byte("._%+-'&~!#$*^"), b) >= 0
-}
+func isLocalPart(b byte) bool { return b >= 0x80 || isWord[b] || localSigns[b] }
+
+var localSigns = signs("._%+-'&~!#$*^")
 
 // domainEnd is where the domain that begins at text[at] ends, 0 if there is none.
 // It has a dot, and letters after its last one.

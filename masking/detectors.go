@@ -1,23 +1,30 @@
 package masking
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The detectors by name; the name is what hits and replacements say.
 const (
-	detectSSN   = "ssn"
-	detectEmail = "email"
-	detectPhone = "phone"
-	detectMRN   = "mrn"
-	detectCard  = "card"
-	detectMBI   = "mbi"
-	detectIP    = "ip"
-	detectURL   = "url"
+	detectSSN    = "ssn"
+	detectEmail  = "email"
+	detectPhone  = "phone"
+	detectMRN    = "mrn"
+	detectCard   = "card"
+	detectMBI    = "mbi"
+	detectMember = "member"
+	detectNPI    = "npi"
+	detectDEA    = "dea"
+	detectIBAN   = "iban"
+	detectVIN    = "vin"
+	detectIP     = "ip"
+	detectURL    = "url"
 )
 
 // maxPasses bounds how often a text is scanned again after something was
@@ -39,7 +46,8 @@ type DetectorConfig struct {
 
 // DetectorNames are the names DetectorConfig.Names may hold.
 func DetectorNames() []string {
-	return []string{detectSSN, detectEmail, detectPhone, detectMRN, detectCard, detectMBI, detectIP, detectURL}
+	return []string{detectSSN, detectEmail, detectPhone, detectMRN, detectCard, detectMBI, detectMember, detectNPI, detectDEA,
+		detectIBAN, detectVIN, detectIP, detectURL}
 }
 
 // Detectors find identifiers in values that leave unclassified. They are a net
@@ -49,6 +57,7 @@ func DetectorNames() []string {
 type Detectors struct {
 	numbers numberScanner
 	finders []finder
+	folds   sync.Pool // of *folded
 }
 
 // finder finds candidates that do not begin with a digit of their own: the next
@@ -61,12 +70,58 @@ type span struct {
 	name     string
 	// context, if set, must be mentioned in the column's name or shortly
 	// before: the candidate is ambiguous by itself.
-	context *contextWords
+	context contexts
 }
 
-// accepted reports whether a candidate was found and has the context it needs.
-func (s span) accepted(column string, text []byte) bool {
-	return s.to > 0 && (s.context == nil || s.context.around(column, text, s.from))
+// scan is what is known about a value while it is looked through.
+type scan struct {
+	column string
+	text   []byte // folded
+	// said is what the column's name speaks of, once it was asked.
+	said      contexts
+	asked     bool
+	validated int
+	// sure are ambiguous values that had their context elsewhere in the text.
+	sure map[string]bool
+}
+
+// accepts reports whether a candidate was found and has the context it needs:
+// in the column's name, or shortly before.
+func (sc *scan) accepts(s span) bool {
+	if s.to == 0 || s.context == 0 {
+		return s.to > 0
+	}
+	value := sc.text[s.from:s.to]
+	if sc.sure[string(value)] {
+		return true
+	}
+	if sc.ofColumn()&s.context == 0 && contextsOf(sc.text[max(0, s.from-contextBytes):s.from])&s.context == 0 {
+		return false
+	}
+	if sc.sure == nil {
+		sc.sure = map[string]bool{}
+	}
+	sc.sure[string(value)] = true
+	return true
+}
+
+func (sc *scan) ofColumn() contexts {
+	if !sc.asked {
+		sc.said, sc.asked = contextsOf(sc.column), true
+	}
+	return sc.said
+}
+
+// rightBefore is what the column's name and the words close before text[at]
+// speak of.
+func (sc *scan) rightBefore(at int) contexts {
+	return sc.ofColumn() | contextsOf(sc.text[max(0, at-contextBytes/2):at])
+}
+
+// rightBeforeInText is for words that let a value pass: they must stand close, and
+// the column's name, which the agent may choose, does not count.
+func (sc *scan) rightBeforeInText(at int) contexts {
+	return contextsOf(sc.text[max(0, at-contextBytes/4):at])
 }
 
 // NewDetectors builds the chosen detectors.
@@ -75,7 +130,7 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 	if len(names) == 0 {
 		names = slices.DeleteFunc(DetectorNames(), func(name string) bool { return name == detectURL })
 	}
-	var ds Detectors
+	ds := &Detectors{folds: sync.Pool{New: func() any { return new(folded) }}}
 	for _, name := range names {
 		switch name {
 		case detectSSN:
@@ -86,6 +141,16 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 			ds.numbers.card = true
 		case detectMBI:
 			ds.numbers.mbi = true
+		case detectMember:
+			ds.numbers.member = true
+		case detectNPI:
+			ds.numbers.npi = true
+		case detectDEA:
+			ds.numbers.dea = true
+		case detectIBAN:
+			ds.numbers.iban = true
+		case detectVIN:
+			ds.numbers.vin = true
 		case detectIP:
 			ds.numbers.ip = true
 			ds.finders = append(ds.finders, findIPv6)
@@ -109,7 +174,7 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 	if len(ds.finders) > maxFinders {
 		return nil, errors.New("a detector is named twice")
 	}
-	return &ds, nil
+	return ds, nil
 }
 
 // maxFinders is how many finders there can be: email, url, mrn and IPv6.
@@ -127,7 +192,11 @@ func mrnFinder(expression string) (finder, error) {
 	if pattern.MatchString(replacement(detectMRN)) || pattern.MatchString(RedactText) {
 		return nil, errors.New("MRN pattern matches the text that replaces a record number, " + replacement(detectMRN))
 	}
+	prefix, _ := pattern.LiteralPrefix()
 	return func(text []byte, from int) span {
+		if prefix != "" && !bytes.Contains(text[from:], []byte(prefix)) {
+			return span{} // much faster than the pattern
+		}
 		for from < len(text) {
 			loc := pattern.FindIndex(text[from:])
 			if loc == nil {
@@ -136,7 +205,7 @@ func mrnFinder(expression string) (finder, error) {
 			s := span{from: from + loc[0], to: from + loc[1], name: detectMRN}
 			if !splitsNumber(text, s.from) && !splitsNumber(text, s.to) {
 				if digitsOnly(text[s.from:s.to]) {
-					s.context = mrnWords
+					s.context = aboutMRN
 				}
 				return s
 			}
@@ -166,8 +235,9 @@ func (ds *Detectors) RedactJSON(column string, text []byte, hits map[string]int6
 }
 
 func (ds *Detectors) redact(column string, text []byte, hits map[string]int64, inJSON bool) []byte {
+	sc := scan{column: column}
 	for range maxPasses {
-		out := ds.pass(column, text, hits, inJSON)
+		out := ds.pass(&sc, text, hits, inJSON)
 		if out == nil {
 			return text
 		}
@@ -183,62 +253,82 @@ func (ds *Detectors) redact(column string, text []byte, hits map[string]int64, i
 }
 
 // pass replaces from left to right; it returns nil if nothing was found.
-func (ds *Detectors) pass(column string, text []byte, hits map[string]int64, inJSON bool) []byte {
-	var (
-		out    []byte
-		done   int // what of text is in out
-		quotes quoteState
-		ahead  [maxFinders]span // each finder's next candidate
-	)
-	for i, find := range ds.finders {
-		ahead[i] = find(text, 0)
+func (ds *Detectors) pass(sc *scan, text []byte, hits map[string]int64, inJSON bool) []byte {
+	f := ds.folds.Get().(*folded)
+	defer ds.folds.Put(f)
+	r := replacing{text: text, inJSON: inJSON}
+	if sc.text = text; f.fold(text) {
+		sc.text, r.at = f.text, f.at
 	}
-	for at := 0; at < len(text); {
+	var ahead [maxFinders]span // each finder's next candidate
+	for i, find := range ds.finders {
+		ahead[i] = find(sc.text, 0)
+	}
+	for at := 0; at < len(sc.text); {
 		first := earliest(ahead[:len(ds.finders)])
-		limit := len(text)
+		limit := len(sc.text)
 		if first >= 0 {
 			limit = ahead[first].from
 		}
-		found := ds.numbers.next(column, text, done, at, limit)
+		found := ds.numbers.next(sc, r.done, at, limit)
 		if found.to == 0 {
 			if first < 0 {
 				break
 			}
 			found = ahead[first]
-			if !found.accepted(column, text) {
+			if !sc.accepts(found) {
 				// It may still be another kind of number.
 				at = found.from
-				ahead[first] = ds.finders[first](text, found.to)
+				ahead[first] = ds.finders[first](sc.text, found.to)
 				continue
 			}
 		}
 		at = found.to
 		for i, find := range ds.finders {
 			if ahead[i].to > 0 && ahead[i].from < at {
-				ahead[i] = find(text, at)
+				ahead[i] = find(sc.text, at)
 			}
 		}
-		bare := false
-		if inJSON {
-			if bare = !quotes.inString(text, found.from); bare && found.from > done && text[found.from-1] == '-' {
-				found.from--
-			}
-		}
-		out = append(out, text[done:found.from]...)
-		if bare {
-			out = append(out, '"')
-		}
-		out = append(out, replacement(found.name)...)
-		if bare {
-			out = append(out, '"')
-		}
+		r.replace(sc.text, found)
 		hits[found.name]++
-		done = found.to
 	}
-	if out == nil {
+	if r.out == nil {
 		return nil
 	}
-	return append(out, text[done:]...)
+	return append(r.out, text[r.origin(r.done):]...)
+}
+
+// replacing writes a text with its finds replaced.
+type replacing struct {
+	text   []byte
+	at     []int32 // where the signs of the folded text stand in it, nil if it needed no folding
+	inJSON bool
+	quotes quoteState
+	out    []byte
+	done   int // what of the folded text is in out
+}
+
+// origin is where a sign of the folded text stands in the text.
+func (r *replacing) origin(i int) int {
+	if r.at == nil {
+		return i
+	}
+	return int(r.at[i])
+}
+
+func (r *replacing) replace(scanned []byte, found span) {
+	quote := ""
+	if r.inJSON && !r.quotes.inString(r.text, r.origin(found.from)) {
+		quote = `"`
+		if found.from > r.done && scanned[found.from-1] == '-' {
+			found.from--
+		}
+	}
+	r.out = append(r.out, r.text[r.origin(r.done):r.origin(found.from)]...)
+	r.out = append(r.out, quote...)
+	r.out = append(r.out, replacement(found.name)...)
+	r.out = append(r.out, quote...)
+	r.done = found.to
 }
 
 // earliest is the index of the leftmost candidate, -1 if there is none.

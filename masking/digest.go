@@ -13,7 +13,16 @@ func (c *Classification) digest() string {
 	doc := struct {
 		Profile *Profile
 		Columns []entry
-	}{Profile: c.profile}
+		// Closed is true if what is not among Columns may be redacted.
+		Closed bool
+	}{Profile: c.profile, Closed: c.closed != nil}
+	for ref := range c.decided {
+		name := None
+		if c.persons[ref] {
+			name = Person
+		}
+		doc.Columns = append(doc.Columns, entry{ref.String(), name})
+	}
 	for ref, class := range c.columns {
 		doc.Columns = append(doc.Columns, entry{ref.String(), class.Name})
 	}

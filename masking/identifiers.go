@@ -7,7 +7,7 @@ import (
 )
 
 // digits copies the digits of groups i to j-1 into a buffer.
-func (n *number) digits(i, j int, into *[maxGroups * maxDigits]byte) []byte {
+func (n *number) digits(i, j int, into *[maxDigits]byte) []byte {
 	out := into[:0]
 	for ; i < j; i++ {
 		out = append(out, n.text[n.from[i]:n.to[i]]...)
@@ -18,11 +18,9 @@ func (n *number) digits(i, j int, into *[maxGroups * maxDigits]byte) []byte {
 // matchSSN finds 219-09-9998. Spaces or dots between the groups, a longer
 // number around it and nine digits alone are ambiguous.
 func (n *number) matchSSN() span {
-	var buf [maxGroups * maxDigits]byte
-	found := span{from: n.from[0], name: detectSSN, context: ssnWords}
+	var buf [maxDigits]byte
+	found := span{from: n.from[0], name: detectSSN, context: aboutSSN}
 	switch {
-	case n.left == edgeCode:
-		return span{}
 	case n.lens(0, 3, 2, 4) && n.sep[0] != sepParen && n.sep[1] != sepParen:
 		found.to = n.to[2]
 		right := n.right(2)
@@ -30,7 +28,7 @@ func (n *number) matchSSN() span {
 		case right == edgeCode || !issuedSSN(n.digits(0, 3, &buf)):
 			return span{}
 		case n.joined(2, sepDash) && n.left == edgeFree && right == edgeFree, n.whole(found.from, found.to):
-			found.context = nil
+			found.context = 0
 		}
 		return found
 	case n.lens(0, 9) && n.left == edgeFree && n.right(0) == edgeFree && issuedSSN(n.digits(0, 1, &buf)):
@@ -59,8 +57,8 @@ func issuedSSN(d []byte) bool {
 // printed on them. What follows (an expiry date) does not matter, since
 // issuer, length and check digit confirm it.
 func (n *number) matchCard() span {
-	var buf [maxGroups * maxDigits]byte
-	if n.left == edgeCode {
+	var buf [maxDigits]byte
+	if first := n.text[n.from[0]]; first < '2' || first > '6' {
 		return span{}
 	}
 	var groups int
@@ -89,7 +87,7 @@ func (n *number) matchCard() span {
 	}
 	found := span{from: n.from[0], to: n.to[groups-1], name: detectCard}
 	if groups == 1 && (len(d) == 13 || len(d) == 19) {
-		found.context = cardWords // many other numbers are as long
+		found.context = aboutCard // many other numbers are as long
 	}
 	return found
 }
@@ -100,22 +98,26 @@ func (n *number) oneStyle(groups int) bool {
 	return n.joined(groups-1, sepSpace) || n.joined(groups-1, sepDash)
 }
 
-// issuedCard checks issuer and length (ISO/IEC 7812-1).
-func issuedCard(digits []byte) bool {
-	two, three, four := string(digits[:2]), string(digits[:3]), string(digits[:4])
+// issuedCard checks issuer and length.
+func issuedCard(d []byte) bool { return cardLengths(d)&(1<<len(d)) != 0 }
+
+// cardLengths are the lengths of an issuer's numbers, as bits (ISO/IEC 7812-1).
+func cardLengths(d []byte) uint32 {
+	four := int(d[0]-'0')*1000 + int(d[1]-'0')*100 + int(d[2]-'0')*10 + int(d[3]-'0')
+	two, three := four/100, four/10
 	switch {
-	case digits[0] == '4':
-		return len(digits) == 13 || len(digits) == 16 || len(digits) == 19
-	case two >= "51" && two <= "55", four >= "2221" && four <= "2720":
-		return len(digits) == 16
-	case two == "34" || two == "37":
-		return len(digits) == 15
-	case two == "36" || two == "38" || two == "39" || (three >= "300" && three <= "305"):
-		return len(digits) == 14
-	case four == "6011" || two == "65" || (four >= "3528" && four <= "3589") || (three >= "644" && three <= "649"):
-		return len(digits) == 16
+	case d[0] == '4':
+		return 1<<13 | 1<<16 | 1<<19
+	case two >= 51 && two <= 55, four >= 2221 && four <= 2720:
+		return 1 << 16
+	case two == 34 || two == 37:
+		return 1 << 15
+	case two == 36 || two == 38 || two == 39 || (three >= 300 && three <= 305):
+		return 1 << 14
+	case four == 6011 || two == 65 || (four >= 3528 && four <= 3589) || (three >= 644 && three <= 649):
+		return 1 << 16
 	}
-	return false
+	return 0
 }
 
 // luhn checks the last digit (ISO/IEC 7812-1, annex B).
@@ -138,9 +140,6 @@ func luhn(d []byte) bool {
 // only, local ones (555-0143) and digits alone are ambiguous.
 func (n *number) matchPhone(done int) span {
 	at := n.from[0]
-	if n.left == edgeCode {
-		return span{}
-	}
 	if plus := n.plusBefore(done); plus >= 0 {
 		return n.matchInternational(plus)
 	}
@@ -148,7 +147,7 @@ func (n *number) matchPhone(done int) span {
 	if n.lens(0, 1) && n.text[at] == '1' && n.n > 1 {
 		first = 1
 	}
-	found := span{from: at, name: detectPhone, context: phoneWords}
+	found := span{from: at, name: detectPhone, context: aboutPhone}
 	if first == 0 && at > done && n.text[at-1] == '(' {
 		found.from--
 	}
@@ -173,7 +172,7 @@ func (n *number) matchPhone(done int) span {
 
 // matchNANP confirms area code and exchange in the groups first to last.
 func (n *number) matchNANP(found span, first, last int) span {
-	var buf [maxGroups * maxDigits]byte
+	var buf [maxDigits]byte
 	found.to = n.to[last]
 	d := n.digits(first, last+1, &buf)
 	right := n.right(last)
@@ -184,9 +183,41 @@ func (n *number) matchNANP(found span, first, last int) span {
 		return span{}
 	}
 	formatted := !n.joined(last, sepSpace) || n.whole(found.from, found.to)
-	fictional := string(d[:3]) == "555" // as in synthetic records
-	if formatted && n.left == edgeFree && right == edgeFree && (fictional || validPhone(string(d), "US")) {
-		found.context = nil
+	if formatted && n.left == edgeFree && right == edgeFree && dialable(d) {
+		found.context = 0
+	}
+	return found
+}
+
+// dialable confirms an area code and an exchange by the numbering plan's rules:
+// no N9X, 37X, 96X and N11 areas, no N11 exchanges. Which areas are in use
+// changes too often, and synthetic records use others.
+func dialable(d []byte) bool {
+	area := d[1] != '9' && (d[1] != '1' || d[2] != '1') && string(d[:2]) != "37" && string(d[:2]) != "96"
+	return area && (d[4] != '1' || d[5] != '1')
+}
+
+// matchNPI finds national provider identifiers, whose check digit is that of a
+// card that begins with 80840. One in ten other numbers fits.
+func (n *number) matchNPI() span {
+	const prefix = "80840"
+	var buf [maxDigits]byte
+	if n.left != edgeFree || n.right(0) != edgeFree {
+		return span{}
+	}
+	found := span{from: n.from[0], to: n.to[0], name: detectNPI}
+	var d []byte
+	switch digits := n.text[n.from[0]:n.to[0]]; {
+	case n.lens(0, 15) && bytes.HasPrefix(digits, []byte(prefix)):
+		d = digits
+	case n.lens(0, 10) && digits[0] <= '2':
+		d = append(append(buf[:0], prefix...), digits...)
+		found.context = aboutNPI
+	default:
+		return span{}
+	}
+	if (d[5] != '1' && d[5] != '2') || !luhn(d) {
+		return span{}
 	}
 	return found
 }
@@ -206,18 +237,30 @@ func (n *number) plusBefore(done int) int {
 // matchInternational takes as many groups as make a valid number.
 func (n *number) matchInternational(plus int) span {
 	for last := n.n - 1; last >= 0; last-- {
-		if length := n.to[last] - plus; length < 8 || length > 32 || n.right(last) == edgeCode {
+		digits := 0
+		for i := range last + 1 {
+			digits += n.to[i] - n.from[i]
+		}
+		if digits < 7 || digits > 15 || n.right(last) == edgeCode {
 			continue
 		}
-		if validPhone(string(n.text[plus:n.to[last]]), "") {
+		if n.scan.validPhone(n.text[plus:n.to[last]]) {
 			return span{from: plus, to: n.to[last], name: detectPhone}
 		}
 	}
 	return span{}
 }
 
-func validPhone(text, region string) bool {
-	parsed, err := phonenumbers.Parse(text, region)
+// maxValidated bounds how often the library is asked within a value. It takes
+// microseconds, so in a text with more international numbers than that each one
+// counts.
+const maxValidated = 16
+
+func (sc *scan) validPhone(text []byte) bool {
+	if sc.validated++; sc.validated > maxValidated {
+		return true
+	}
+	parsed, err := phonenumbers.Parse(string(text), "")
 	return err == nil && phonenumbers.IsValidNumber(parsed)
 }
 
@@ -240,53 +283,11 @@ func (n *number) matchIPv4() span {
 		digits += len(group)
 	}
 	found := span{from: n.from[0], to: n.to[3], name: detectIP}
-	if versionWords.rightBefore(n.text, found.from) {
+	if n.scan.rightBeforeInText(found.from)&aboutVersion != 0 {
 		return span{}
 	}
 	if digits == 4 {
-		found.context = ipWords
+		found.context = aboutIP
 	}
-	return found
-}
-
-// mbiLetters are the letters of an MBI: all but B, I, L, O, S and Z.
-const mbiLetters = "ACDEFGHJKMNPQRTUVWXY"
-
-// mbiForm is the kind of each of the eleven signs: digit from 1, letter, letter
-// or digit, digit (CMS, "Understanding the Medicare Beneficiary Identifier
-// Format").
-const mbiForm = "1axnaxnaann"
-
-// matchMBI finds Medicare beneficiary identifiers, with or without the dashes
-// of the card. Small letters are ambiguous.
-func matchMBI(text []byte, at int) span {
-	if at > 0 && (isLetter(text[at-1]) || leftEdge(text, at) != edgeFree) {
-		return span{}
-	}
-	found := span{from: at, name: detectMBI}
-	for i, kind := range []byte(mbiForm) {
-		if (i == 4 || i == 7) && at < len(text) && text[at] == '-' {
-			at++
-		}
-		if at >= len(text) {
-			return span{}
-		}
-		b := text[at]
-		if b >= 'a' && b <= 'z' {
-			b -= 'a' - 'A'
-			found.context = mbiWords
-		}
-		letter := bytes.IndexByte([]byte(mbiLetters), b) >= 0
-		switch {
-		case kind == '1' && (b < '1' || b > '9'), kind == 'n' && !isDigit(b), kind == 'a' && !letter,
-			kind == 'x' && !letter && !isDigit(b):
-			return span{}
-		}
-		at++
-	}
-	if at < len(text) && (isDigit(text[at]) || isLetter(text[at]) || (text[at] == '-' && at+1 < len(text) && isDigit(text[at+1]))) {
-		return span{}
-	}
-	found.to = at
 	return found
 }

@@ -1,8 +1,8 @@
 package masking
 
-// numberScanner finds the identifiers that begin with a digit, in one pass.
+// numberScanner finds the identifiers that have digits, in one pass.
 type numberScanner struct {
-	ssn, phone, card, mbi, ip bool
+	ssn, phone, card, npi, ip, mbi, iban, vin, dea, member bool
 }
 
 // maxGroups bounds how many groups of digits one candidate is made of, and
@@ -25,6 +25,7 @@ const (
 
 // number is the groups of digits from one position on.
 type number struct {
+	scan *scan
 	text []byte
 	n    int
 	from [maxGroups]int
@@ -45,83 +46,148 @@ const (
 
 // next returns the first number that starts in text[at:limit] and has the
 // context it needs. Signs before its first digit belong to it from text[done] on.
-func (s *numberScanner) next(column string, text []byte, done, at, limit int) span {
-	if !s.ssn && !s.phone && !s.card && !s.mbi && !s.ip {
+func (s *numberScanner) next(sc *scan, done, at, limit int) span {
+	if *s == (numberScanner{}) {
 		return span{}
 	}
+	text := sc.text
 	for at < limit {
 		if !isDigit(text[at]) {
 			at++
 			continue
 		}
+		end := at + 1
+		for end < len(text) && isDigit(text[end]) {
+			end++
+		}
 		if at == 0 || !isDigit(text[at-1]) {
-			if found := s.match(column, text, done, at); found.to > 0 {
+			if found := s.match(sc, done, at, end); found.to > 0 {
 				return found
 			}
 		}
-		for at < len(text) && isDigit(text[at]) {
-			at++
-		}
+		at = end
 	}
 	return span{}
 }
 
-// match tries every kind of number at text[at], the surest first.
-func (s *numberScanner) match(column string, text []byte, done, at int) span {
-	if s.mbi {
-		if found := matchMBI(text, at); found.accepted(column, text) {
+// match tries every kind of number that begins with text[at:end], the surest
+// first.
+func (s *numberScanner) match(sc *scan, done, at, end int) span {
+	if found := s.matchCode(sc, at, end); found.to > 0 {
+		if found.from >= done {
 			return found
 		}
 	}
-	var n number
-	if !n.parse(text, at) {
+	groups := groupsFrom(sc.text, at, end)
+	if groups == 0 {
 		return span{}
 	}
+	n := number{scan: sc, text: sc.text, left: leftEdge(sc.text, at)}
+	if n.left == edgeCode || (n.left == edgeNumber && end-at <= 2) {
+		return span{}
+	}
+	n.read(at, groups)
 	if s.card {
-		if found := n.matchCard(); found.accepted(column, text) {
+		if found := n.matchCard(); sc.accepts(found) {
 			return found
 		}
 	}
 	if s.ssn {
-		if found := n.matchSSN(); found.accepted(column, text) {
+		if found := n.matchSSN(); sc.accepts(found) {
+			return found
+		}
+	}
+	if s.npi {
+		if found := n.matchNPI(); sc.accepts(found) {
 			return found
 		}
 	}
 	if s.ip {
-		if found := n.matchIPv4(); found.accepted(column, text) {
+		if found := n.matchIPv4(); sc.accepts(found) {
 			return found
 		}
 	}
 	if s.phone {
-		if found := n.matchPhone(done); found.accepted(column, text) {
+		if found := n.matchPhone(done); sc.accepts(found) {
 			return found
 		}
 	}
 	return span{}
 }
 
-// parse reads the groups from text[at] on. It is false for a run of digits
-// that is too long to be any identifier.
-func (n *number) parse(text []byte, at int) bool {
-	n.text, n.left = text, leftEdge(text, at)
-	for i := at; n.n < maxGroups; {
-		end := i
-		for end < len(text) && isDigit(text[end]) {
-			end++
+// groupsFrom is a quick look that spares most numbers of ordinary texts: how
+// many groups a number that begins with text[at:end] may have, 0 if no kind
+// begins like that.
+func groupsFrom(text []byte, at, end int) int {
+	if end-at > maxDigits {
+		return 0
+	}
+	if at > 0 && (text[at-1] == '+' || text[at-1] == '(') {
+		return maxGroups
+	}
+	kind, second, stop := groupAfter(text, end)
+	address := kind == sepDot && second > 0 && second <= 3
+	switch end - at {
+	case 1:
+		if address || (text[at] == '1' && second == 3) {
+			return 4
 		}
-		if end-i > maxDigits {
-			break
+	case 2:
+		if address {
+			return 4
+		}
+	case 3:
+		switch {
+		case address:
+			return 4
+		case second == 2 || second == 3:
+			if _, third, _ := groupAfter(text, stop); third == 4 {
+				return 3
+			}
+		case second == 4 || second == 7:
+			return 2
+		}
+	case 4:
+		if (second == 4 || second == 6) && cardLengths(text[at:end]) != 0 {
+			return 5
+		}
+	case 9, 10, 11, 13, 14, 15, 16, 17, 18, 19:
+		return 1
+	}
+	return 0
+}
+
+// groupAfter is the separator at text[end] and how many digits follow it, up to
+// eight.
+func groupAfter(text []byte, end int) (kind separator, digits, stop int) {
+	kind, width := separatorAt(text, end)
+	stop = end + width
+	if kind != sepNone {
+		for ; stop < len(text) && digits < 8 && isDigit(text[stop]); stop++ {
+			digits++
+		}
+	}
+	return kind, digits, stop
+}
+
+// read reads up to so many groups from text[at] on.
+func (n *number) read(at, groups int) {
+	for i := at; n.n < groups; {
+		end := i
+		for end < len(n.text) && isDigit(n.text[end]) {
+			if end++; end-i > maxDigits {
+				return
+			}
 		}
 		n.from[n.n], n.to[n.n] = i, end
 		n.n++
-		kind, width := separatorAt(text, end)
-		if kind == sepNone || end+width >= len(text) || !isDigit(text[end+width]) {
-			return true
+		kind, width := separatorAt(n.text, end)
+		if kind == sepNone || end+width >= len(n.text) || !isDigit(n.text[end+width]) {
+			return
 		}
 		n.sep[n.n-1] = kind
 		i = end + width
 	}
-	return n.n > 0
 }
 
 // lens reports whether the groups from i on have these lengths.
@@ -170,11 +236,11 @@ func (n *number) whole(from, to int) bool {
 }
 
 // separatorAt reads what stands at text[i]: a single dot or dash, spaces,
-// parentheses, or a dash between spaces. Typographic dashes and spaces count.
+// parentheses, or a dash between spaces.
 func separatorAt(text []byte, i int) (kind separator, width int) {
-	signs, from := 0, i
-	for ; signs < 3 && i < len(text); signs++ {
-		one, w := oneSeparator(text, i)
+	from := i
+	for ; i < len(text) && i-from < 3; i++ {
+		one := separators[text[i]]
 		if one == sepNone {
 			break
 		}
@@ -185,41 +251,14 @@ func separatorAt(text []byte, i int) (kind separator, width int) {
 		default: // "--", "..", ". "
 			return sepNone, 0
 		}
-		i += w
 	}
-	if kind == sepDot && signs > 1 {
+	if kind == sepDot && i-from > 1 {
 		return sepNone, 0
 	}
 	return kind, i - from
 }
 
-func oneSeparator(text []byte, i int) (separator, int) {
-	switch text[i] {
-	case ' ':
-		return sepSpace, 1
-	case '-':
-		return sepDash, 1
-	case '.':
-		return sepDot, 1
-	case '(', ')':
-		return sepParen, 1
-	case 0xC2: // U+00A0 no-break space
-		if i+1 < len(text) && text[i+1] == 0xA0 {
-			return sepSpace, 2
-		}
-	case 0xE2:
-		if i+2 >= len(text) {
-			return sepNone, 0
-		}
-		switch a, b := text[i+1], text[i+2]; {
-		case a == 0x80 && b >= 0x90 && b <= 0x95, a == 0x88 && b == 0x92: // U+2010 to U+2015, U+2212
-			return sepDash, 3
-		case a == 0x80 && (b == 0xAF || (b >= 0x80 && b <= 0x8A)): // U+202F, U+2000 to U+200A
-			return sepSpace, 3
-		}
-	}
-	return sepNone, 0
-}
+var separators = [256]separator{' ': sepSpace, '-': sepDash, '.': sepDot, '(': sepParen, ')': sepParen}
 
 // leftEdge says what the digits at text[at] are attached to. A plain word
 // counts as free, also behind a dash or dot: "SSN-219…", "Tel.212…".
@@ -229,11 +268,9 @@ func leftEdge(text []byte, at int) edge {
 	}
 	attached := edgeCode
 	i := at - 1
-	if text[i] == '-' || text[i] == '.' || (text[i] >= 0x90 && dashBefore(text, at)) {
+	if text[i] == '-' || text[i] == '.' {
 		attached = edgeNumber
-		if i--; text[i+1] >= 0x80 {
-			i -= 2
-		}
+		i--
 	}
 	for stop := max(0, i-maxDigits); i >= stop; i-- {
 		switch {
@@ -244,15 +281,6 @@ func leftEdge(text []byte, at int) edge {
 		}
 	}
 	return edgeFree
-}
-
-// dashBefore reports whether a typographic dash ends at text[at].
-func dashBefore(text []byte, at int) bool {
-	if at < 3 {
-		return false
-	}
-	kind, width := oneSeparator(text, at-3)
-	return kind == sepDash && width == 3
 }
 
 // rightEdge says what stands after digits that end at text[at]. A plain word

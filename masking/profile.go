@@ -48,12 +48,29 @@ func HIPAASafeHarbor() *Profile {
 	p.Classes["zip"] = Class{Name: "zip", Mask: Mask{Kind: ZIP3}}                                // (B)
 	p.Classes["date"] = Class{Name: "date", Mask: Mask{Kind: Year}}                              // (C)
 	p.Classes["birth_date"] = Class{Name: "birth_date", Mask: Mask{Kind: BirthYear}}             // (C)
+	p.Classes["age"] = Class{Name: "age", Mask: Mask{Kind: Age}}                                 // (C)
 	p.Classes["mrn"] = Class{Name: "mrn", Mask: redact, Lookup: true}                            // (H)
 	p.Classes["pseudonym"] = Class{Name: "pseudonym", Mask: Mask{Kind: Token, Text: RedactText}} // 164.514(c)
 	return p
 }
 
+// HIPAALimitedDataSet is the limited data set of 45 CFR 164.514(e)(2): sixteen
+// direct identifiers go; dates, ages and ZIP codes stay. The class other_id,
+// which the rule would allow, stays masked. It needs a data use agreement.
+func HIPAALimitedDataSet() *Profile {
+	p := HIPAASafeHarbor()
+	p.Name = "hipaa-limited-data-set"
+	p.LowPopulationZIP3 = nil
+	p.Clear = map[string]bool{}
+	for _, name := range []string{"zip", "date", "birth_date", "age"} {
+		delete(p.Classes, name)
+		p.Clear[name] = true
+	}
+	return p
+}
+
 var (
+	ageShape   = regexp.MustCompile(`^90(\.0*)?$`)
 	zip3Shape  = regexp.MustCompile(`^\d{3}$`)
 	yearShape  = regexp.MustCompile(`^\d{4}(-01-01([t ]00:00(:00(\.0+)?)?(z|[+-]00(:?00)?)?)?)?$`)
 	tokenShape = regexp.MustCompile(`tok_[a-z2-7]{20}`)
@@ -69,7 +86,10 @@ func LooksMasked(class Class, text string) bool {
 		return true
 	}
 	switch class.Mask.Kind {
-	case Redact, Token:
+	case Redact, Token, Constant:
+		if class.Mask.Kind == Constant && class.Mask.Text == "0" {
+			return text == "0" // not every number that holds one
+		}
 		shown := strings.ToLower(class.Mask.Text)
 		if shown == "" {
 			shown = RedactText
@@ -78,7 +98,13 @@ func LooksMasked(class Class, text string) bool {
 		return text != "" && (strings.HasPrefix(shown, text) || strings.Contains(text, shown))
 	case ZIP3:
 		return zip3Shape.MatchString(text)
-	case Year, BirthYear:
+	case Age:
+		return ageShape.MatchString(text)
+	case Null, FreeTextScan:
+		return false // nothing but NULL; and what was found is marked, as above
+	case Partial:
+		return strings.Contains(text, "****") || (text != "" && strings.Trim(text, "*") == "")
+	case Year, BirthYear, AgeBand:
 		return yearShape.MatchString(text)
 	}
 	return true // an unknown mask could have produced anything

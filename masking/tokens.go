@@ -21,7 +21,14 @@ var tokenAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithP
 // equal values of a class. The key is what makes it a permitted code under 45
 // CFR 164.514(c); an unkeyed hash would be derived from the data.
 type Tokenizer struct {
-	macs sync.Pool
+	states sync.Pool // of *macState
+}
+
+// macState is what one computation needs, kept so that none allocates.
+type macState struct {
+	mac  hash.Hash
+	text []byte
+	sum  []byte
 }
 
 // NewTokenizer returns a Tokenizer. The key must have at least 32 bytes.
@@ -30,20 +37,27 @@ func NewTokenizer(key []byte) (*Tokenizer, error) {
 		return nil, errors.New("the token key must have at least 32 bytes")
 	}
 	key = append([]byte(nil), key...)
-	return &Tokenizer{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}, nil
+	return &Tokenizer{states: sync.Pool{New: func() any { return &macState{mac: hmac.New(sha256.New, key)} }}}, nil
+}
+
+// sum is the HMAC of a domain and a value, good until the state is put back.
+func (t *Tokenizer) sum(domain string, value []byte) *macState {
+	s := t.states.Get().(*macState) //nolint:errcheck,forcetypeassert // nothing else is in the pool
+	s.text = append(s.text[:0], domain...)
+	s.text = append(s.text, 0) // domains hold no NUL: they cannot run into values
+	s.mac.Reset()
+	s.mac.Write(s.text)
+	s.mac.Write(value)
+	s.sum = s.mac.Sum(s.sum[:0])
+	return s
 }
 
 // AppendToken appends the token of a value to dst.
 func (t *Tokenizer) AppendToken(dst []byte, class string, value []byte) []byte {
-	mac := t.macs.Get().(hash.Hash)
-	defer t.macs.Put(mac)
-	mac.Reset()
-	mac.Write([]byte(class))
-	mac.Write([]byte{0}) // class names hold no NUL: classes cannot run into values
-	mac.Write(value)
-	var sum [sha256.Size]byte
+	s := t.sum(class, value)
 	var text [56]byte
-	tokenAlphabet.Encode(text[:], mac.Sum(sum[:0]))
+	tokenAlphabet.Encode(text[:], s.sum)
+	t.states.Put(s)
 	dst = append(dst, tokenPrefix...)
 	return append(dst, text[:tokenChars]...)
 }

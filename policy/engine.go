@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+
+	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // costLimit bounds what evaluating one rule may cost, in CEL's units.
@@ -99,6 +102,8 @@ func form(r Rule, taken bool) string {
 		return fmt.Sprintf("effect %q is none of allow, approve, deny", r.Effect)
 	case strings.TrimSpace(r.Message) == "" && r.Effect != Allow:
 		return "a rule that approves or denies needs a message for the agent"
+	case r.Outgrown < 0 || r.Effect == Allow && r.Outgrown != 0:
+		return "outgrown is a number of rows, for the effects approve and deny"
 	case r.Approvals < 0 || r.Expires < 0:
 		return "approvals and expires cannot be negative"
 	case r.Effect != Approve && (r.Approvals != 0 || r.Expires != 0):
@@ -160,10 +165,36 @@ func (e *Engine) Decide(in Input) (Decision, error) {
 	for _, effect := range []Effect{Deny, Approve, Allow} {
 		if matched := byEffect[effect]; len(matched) > 0 {
 			addHints(matched, in.Statement)
-			return Decision{Effect: effect, Matched: matched, Version: e.version}, nil
+			d := Decision{Effect: effect, Matched: matched, Version: e.version}
+			if effect == Allow {
+				d.MaxRows, d.OutgrownRule = e.outgrown(in)
+			}
+			return d, nil
 		}
 	}
 	return e.deny(DefaultDenyRule, "No rule allows this statement.", "Plain SELECT statements are what agents can run."), nil
+}
+
+// outgrown finds the fewest rows at which a rule on the estimate would have
+// matched, had the planner known the truth.
+func (e *Engine) outgrown(in Input) (rows int64, rule string) {
+	truth := connectors.Estimate{}
+	if in.Estimate != nil {
+		truth = *in.Estimate
+	}
+	truth.Known, truth.Rows, truth.Guess = true, math.MaxFloat64, false
+	in.Estimate = &truth
+	vars := variables(in)
+	for _, r := range e.rules {
+		if r.Outgrown <= 0 || rule != "" && r.Outgrown >= rows {
+			continue
+		}
+		out, _, err := r.program.Eval(vars)
+		if err != nil || out.Value() == true { // what cannot be decided bounds too
+			rows, rule = r.Outgrown, r.Name
+		}
+	}
+	return rows, rule
 }
 
 func (e *Engine) deny(rule, message, hint string) Decision {

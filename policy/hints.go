@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // The built-in rules whose hint depends on what the statement does.
@@ -47,6 +48,9 @@ func hintOfUse(st *connectors.Statement, openable bool) string {
 	for _, use := range st.Uses {
 		if use.Seen != connectors.SeenDestroyed || use.Openable != openable {
 			continue
+		}
+		if use.Class == masking.Unclassified {
+			return fmt.Sprintf("Nobody has decided yet whether %s is protected: the operator gives it a class, or none.", use.Column)
 		}
 		if use.Hint != "" {
 			return use.Hint

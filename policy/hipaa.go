@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -49,13 +50,30 @@ func exports(f Figures) []Rule {
 	limited := func(rows string) string {
 		return `(statement.shape.limit >= 0 && statement.shape.limit <= ` + rows + `)`
 	}
+	// A guess of the planner asks a person only when it is far beyond: what comes is
+	// counted in any case, and stopped.
+	more := func(rows string) string {
+		return `(estimate.known && estimate.rows > ` + rows + `.0 * (estimate.guess ? 10.0 : 1.0))`
+	}
+	// Groups are not estimated well over masks, so there only what comes counts.
+	uncounted := `(estimate.known && estimate.rows > ` + strconv.FormatFloat(math.MaxFloat32, 'f', 1, 64) + `)`
+	const (
+		summary = `(statement.shape.aggregate || statement.shape.grouped && !statement.shape.groups_by_key)`
+		rowsOut = `(statement.shape.protected_rows_out && !` + summary + `)`
+	)
 	return []Rule{
 		{
-			Name: "bulk-export", Effect: Approve,
-			When: `statement.kind == "select" && statement.protected && !statement.shape.aggregate && !statement.shape.grouped && ` +
-				`!` + limited(bulk) + ` && (!statement.shape.filtered || (estimate.known && estimate.rows > ` + bulk + `.0))`,
+			Name: "bulk-export", Effect: Approve, Outgrown: f.BulkRows,
+			When: `statement.kind == "select" && statement.protected && ` + rowsOut +
+				` && !` + limited(bulk) + ` && (!statement.shape.filtered || ` + more(bulk) + `)`,
 			Message: "This reads rows of protected tables in bulk.",
 			Hint:    "Filter the protected table, add LIMIT " + bulk + " or less, or aggregate; otherwise a person must approve.",
+		},
+		{
+			Name: "many-groups", Effect: Approve, Outgrown: f.BulkRows,
+			When:    `statement.kind == "select" && statement.protected && !` + rowsOut + ` && !` + limited(bulk) + ` && ` + uncounted,
+			Message: "This makes more groups of protected rows than a summary has.",
+			Hint:    "Group by less, filter, or add LIMIT " + bulk + " or less; otherwise a person must approve.",
 		},
 		{
 			Name: "bulk-collect", Effect: Approve,
@@ -66,8 +84,9 @@ func exports(f Figures) []Rule {
 			Hint:    "Filter the protected table, or count instead of collecting; otherwise a person must approve.",
 		},
 		{
-			Name: "large-result", Effect: Approve,
-			When:    `statement.kind == "select" && !` + limited(large) + ` && estimate.known && estimate.rows > ` + large + `.0`,
+			Name: "large-result", Effect: Approve, Outgrown: f.LargeRows,
+			When: `statement.kind == "select" && !` + limited(large) +
+				` && (` + uncounted + ` || statement.shape.rows_out && !statement.shape.aggregate && !statement.shape.grouped && ` + more(large) + `)`,
 			Message: "This is expected to produce more than " + large + " rows.",
 			Hint:    "Filter, aggregate, or add LIMIT " + large + " or less; otherwise a person must approve.",
 		},
@@ -99,8 +118,8 @@ func writes() []Rule {
 		},
 		{
 			Name: "write-without-where", Effect: Deny,
-			When:    `statement.kind in ["update", "delete"] && !statement.shape.where`,
-			Message: "An UPDATE or DELETE needs a WHERE.", Hint: "Say which rows.",
+			When:    `statement.kind in ["update", "delete", "merge"] && !statement.shape.where`,
+			Message: "An UPDATE or DELETE needs a WHERE, a MERGE an ON that says which rows.", Hint: "Say which rows.",
 		},
 		{
 			Name: "write-in-query", Effect: Deny, When: `statement.kind == "select" && statement.write`,
@@ -116,7 +135,7 @@ func resources(f Figures) []Rule {
 	return []Rule{
 		{
 			Name: "too-expensive", Effect: Approve,
-			When:    `estimate.known && estimate.cost > ` + strconv.FormatFloat(f.MaxCost, 'f', 1, 64),
+			When:    `estimate.known && estimate.cost > ` + strconv.FormatFloat(f.MaxCost, 'f', 1, 64) + ` * (estimate.guess ? 10.0 : 1.0)`,
 			Message: "The database expects this to be very expensive.",
 			Hint:    "Filter by an indexed column, or join on keys; otherwise a person must approve.",
 		},
@@ -147,7 +166,7 @@ func server() []Rule {
 		},
 		{
 			Name: ruleDeniedFunction, Effect: Deny,
-			When:    `statement.functions.exists(f, !(f.class in ["harmless", "catalog"]))`,
+			When:    `statement.functions.exists(f, !(f.class in ["harmless", "catalog", "listed"]))`,
 			Message: "This calls a function that can do more than compute.",
 		},
 	}
@@ -164,7 +183,6 @@ func kinds() []Rule {
 		{"utility", "Database maintenance", "Ask a database administrator."},
 		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true: the answer holds the planner's estimate.`},
 		{"show", "SHOW", "Use GET /v1/connections/{name}/schema, or information_schema."},
-		{"merge", "MERGE", "Use INSERT, UPDATE or DELETE."},
 	}
 	rules := make([]Rule, 0, len(refused))
 	for _, k := range refused {

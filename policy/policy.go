@@ -33,6 +33,10 @@ type Rule struct {
 	Expires time.Duration
 	// Approvals is how many approvers must agree; 0 means 1.
 	Approvals int
+	// Outgrown is the number of rows beyond which this rule would match whatever
+	// the planner estimated, 0 for none: a statement that was allowed since few
+	// rows were expected is stopped there.
+	Outgrown int64 `json:",omitempty"`
 }
 
 // Input is what rules see.
@@ -79,6 +83,10 @@ type Decision struct {
 	Matched []Matched
 	// Version is a digest of the rules and their figures.
 	Version string
+	// MaxRows is how many rows may be returned under this decision, 0 for as
+	// many as were asked for. OutgrownRule is the rule that would match beyond.
+	MaxRows      int64
+	OutgrownRule string
 }
 
 // Matched is one rule that matched.

@@ -24,7 +24,7 @@ func read(change func(*connectors.Statement)) *connectors.Statement {
 	st := &connectors.Statement{
 		Kind: connectors.KindSelect, Runnable: true,
 		Relations: []connectors.Relation{{Schema: "public", Name: "patients", Kind: "table", Protected: true}},
-		Shape:     connectors.Shape{Filtered: true, Limit: -1},
+		Shape:     connectors.Shape{Filtered: true, Limit: -1}, RowsOut: true, ProtectedRowsOut: true,
 	}
 	if change != nil {
 		change(st)
@@ -64,6 +64,9 @@ func TestHIPAA(t *testing.T) {
 		{"unfiltered, parameter limit", read(func(s *S) { s.Shape.Filtered, s.Shape.Limit = false, -2 }), nil, Approve, "bulk-export"},
 		{"aggregate", read(func(s *S) { s.Shape.Filtered, s.Shape.Aggregate = false, true }), rows(1), Allow, "read"},
 		{"grouped", read(func(s *S) { s.Shape.Filtered, s.Shape.Grouped = false, true }), rows(200), Allow, "read"},
+		{"grouped by key", read(func(s *S) { s.Shape.Filtered, s.Shape.Grouped, s.GroupsByKey = false, true, true }), nil, Approve, "bulk-export"},
+		{"grouped by key, many", read(func(s *S) { s.Shape.Grouped, s.GroupsByKey = true, true }), rows(50_000), Approve, "bulk-export"},
+		{"grouped by key, few", read(func(s *S) { s.Shape.Grouped, s.GroupsByKey = true, true }), rows(20), Allow, "read"},
 		{"unprotected", read(func(s *S) { s.Relations[0].Protected, s.Shape.Filtered = false, false }), rows(6000), Allow, "read"},
 		{"unprotected, very large", read(func(s *S) { s.Relations[0].Protected = false }), rows(5e5), Approve, "large-result"},
 		{"unprotected, very large, limit", read(func(s *S) { s.Relations[0].Protected, s.Shape.Limit = false, 10_000 }), rows(5e5),
@@ -73,6 +76,11 @@ func TestHIPAA(t *testing.T) {
 		{"filtered, parameter limit, many", read(func(s *S) { s.Shape.Limit = -2 }), rows(5000), Approve, "bulk-export"},
 		{"filtered, small limit, many", read(func(s *S) { s.Shape.Limit = 50 }), rows(5000), Allow, "read"},
 		{"filtered, exactly the figure", read(nil), rows(1000), Allow, "read"},
+		{"filtered, a guess", read(nil), &connectors.Estimate{Known: true, Rows: 9000, Guess: true}, Allow, "read"},
+		{"filtered, a guess far beyond", read(nil), &connectors.Estimate{Known: true, Rows: 11_000, Guess: true}, Approve, "bulk-export"},
+		{"groups in a derived table", read(func(s *S) { s.ProtectedRowsOut = false }), rows(5500), Allow, "read"},
+		{"unprotected groups inside", read(func(s *S) { s.Relations[0].Protected, s.RowsOut = false, false }), rows(5e5), Allow, "read"},
+		{"unprotected groups", read(func(s *S) { s.Relations[0].Protected, s.Shape.Grouped = false, true }), rows(5e5), Allow, "read"},
 		{"one protected of two", read(func(s *S) {
 			s.Relations = append([]connectors.Relation{{Schema: "public", Name: "medications", Kind: "table"}}, s.Relations...)
 			s.Shape.Filtered = false
@@ -86,7 +94,7 @@ func TestHIPAA(t *testing.T) {
 		{"counting", collects("count", false), scans(20_000), Allow, "read"},
 		{"like a collecting name", collects("my_json_agg_count", false), rows(1), Allow, "read"},
 		{"expensive", read(nil), &connectors.Estimate{Known: true, Rows: 1, Cost: 1e9}, Approve, "too-expensive"},
-		{"cartesian", read(func(s *S) { s.Shape.Cartesian, s.Shape.Aggregate = true, true }), rows(1e6), Approve, "large-result"},
+		{"cartesian", read(func(s *S) { s.Shape.Cartesian, s.Shape.Aggregate = true, true }), rows(1e6), Approve, "cartesian"},
 		{"cartesian count", read(func(s *S) { s.Shape.Cartesian, s.Shape.Aggregate = true, true }), scans(1e6), Approve, "cartesian"},
 		{"cartesian, small", read(func(s *S) { s.Shape.Cartesian = true }), rows(12), Allow, "read"},
 		{"cartesian, not estimated", read(func(s *S) { s.Shape.Cartesian = true }), nil, Approve, "cartesian"},
@@ -123,7 +131,8 @@ func TestHIPAA(t *testing.T) {
 		{"a query that cannot run", read(func(s *S) { s.Runnable = false }), nil, Deny, "default-deny"},
 		{"delete", &S{Kind: "delete", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Approve, "write"},
 		{"delete all", &S{Kind: "delete", Runnable: true, Write: true}, nil, Deny, "write-without-where"},
-		{"merge", &S{Kind: "merge", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Deny, "no-merge"},
+		{"merge", &S{Kind: "merge", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Approve, "write"},
+		{"merge all", &S{Kind: "merge", Runnable: true, Write: true}, nil, Deny, "write-without-where"},
 		{"show", &S{Kind: "show"}, nil, Deny, "no-show"},
 		{"update", &S{Kind: "update", Runnable: true, Write: true, Shape: connectors.Shape{Where: true}}, nil, Approve, "write"},
 		{"update all", &S{Kind: "update", Runnable: true, Write: true}, nil, Deny, "write-without-where"},
@@ -303,6 +312,32 @@ func BenchmarkDecide(b *testing.B) {
 	for b.Loop() {
 		if _, err := e.Decide(in); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestOutgrownBound: what is allowed on an estimate is bounded by the figure of
+// the rule that let it pass.
+func TestOutgrownBound(t *testing.T) {
+	few := &connectors.Estimate{Known: true, Rows: 1, Cost: 1}
+	for name, c := range map[string]struct {
+		st   *connectors.Statement
+		rows int64
+		rule string
+	}{
+		"filtered":           {read(nil), 1000, "bulk-export"},
+		"limited":            {read(func(s *connectors.Statement) { s.Shape.Limit = 10 }), 0, ""},
+		"grouped":            {read(func(s *connectors.Statement) { s.Shape.Grouped = true }), 1000, "many-groups"},
+		"grouped by key":     {read(func(s *connectors.Statement) { s.Shape.Grouped, s.GroupsByKey = true, true }), 1000, "bulk-export"},
+		"groups inside":      {read(func(s *connectors.Statement) { s.ProtectedRowsOut = false }), 1000, "many-groups"},
+		"unprotected":        {read(func(s *connectors.Statement) { s.Relations[0].Protected = false }), 10_000, "large-result"},
+		"unprotected groups": {read(func(s *connectors.Statement) { s.Relations[0].Protected, s.Shape.Grouped = false, true }), 10_000, "large-result"},
+	} {
+		for _, estimate := range []*connectors.Estimate{few, {Known: true, Rows: 900, Guess: true}, {}, nil} {
+			d, err := hipaa(t).Decide(Input{Statement: c.st, Estimate: estimate, Now: time.Now()})
+			if err != nil || d.Effect != Allow || d.MaxRows != c.rows || d.OutgrownRule != c.rule {
+				t.Errorf("%s: %+v %v", name, d, err)
+			}
 		}
 	}
 }

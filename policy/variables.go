@@ -49,12 +49,18 @@ type (
 		Limit     int64 `cel:"limit"`
 		Aggregate bool  `cel:"aggregate"`
 		Grouped   bool  `cel:"grouped"`
-		Joins     int64 `cel:"joins"`
-		Cartesian bool  `cel:"cartesian"`
-		Recursive bool  `cel:"recursive"`
-		Locking   bool  `cel:"locking"`
-		Where     bool  `cel:"where"`
-		Depth     int64 `cel:"depth"`
+		// Keyed is true for groups by a primary key.
+		Keyed bool `cel:"groups_by_key"`
+		// RowsOut is true if not all rows are grouped or aggregated on the way,
+		// ProtectedRowsOut if not all of protected relations are.
+		RowsOut          bool  `cel:"rows_out"`
+		ProtectedRowsOut bool  `cel:"protected_rows_out"`
+		Joins            int64 `cel:"joins"`
+		Cartesian        bool  `cel:"cartesian"`
+		Recursive        bool  `cel:"recursive"`
+		Locking          bool  `cel:"locking"`
+		Where            bool  `cel:"where"`
+		Depth            int64 `cel:"depth"`
 	}
 	principalView struct {
 		Subject    string   `cel:"subject"`
@@ -83,6 +89,7 @@ type (
 		Rows    float64 `cel:"rows"`
 		Cost    float64 `cel:"cost"`
 		Scanned float64 `cel:"scanned"`
+		Guess   bool    `cel:"guess"`
 	}
 )
 
@@ -106,10 +113,15 @@ func variables(in Input) map[string]any {
 		Kind: string(st.Kind), Write: st.Write, Runnable: st.Runnable, Outputs: int64(len(st.Outputs)),
 		Lookups: int64(len(st.Lookups)), Normalized: st.Normalized,
 		Shape: shapeView{
-			Filtered: st.Shape.Filtered, Limit: st.Shape.Limit, Aggregate: st.Shape.Aggregate, Grouped: st.Shape.Grouped,
+			Filtered: st.Shape.Filtered, Limit: st.Shape.Limit, Aggregate: st.Shape.Aggregate, Grouped: st.Shape.Grouped, Keyed: st.GroupsByKey, RowsOut: st.RowsOut, ProtectedRowsOut: st.ProtectedRowsOut,
 			Joins: int64(st.Shape.Joins), Cartesian: st.Shape.Cartesian, Recursive: st.Shape.Recursive,
 			Locking: st.Shape.Locking, Where: st.Shape.Where, Depth: int64(st.Shape.Depth),
 		},
+	}
+	for _, out := range st.Outputs {
+		if out.Hidden {
+			view.Outputs-- // the gateway's own
+		}
 	}
 	for _, r := range st.Relations {
 		view.Relations = append(view.Relations, relationView(r))

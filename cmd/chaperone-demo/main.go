@@ -219,7 +219,7 @@ func writeConfig(home, base, issuer string, port int, admin masking.Secret) (*co
 	}
 	errs = append(errs, os.WriteFile(path("verifier-keys.txt"), []byte(public+"\n"), 0o644))
 	var columns []string
-	for name, class := range clinicdata.Protected() {
+	for name, class := range clinicdata.Decided() {
 		columns = append(columns, fmt.Sprintf("      %s: %s\n", name, class))
 	}
 	sort.Strings(columns)

@@ -62,7 +62,7 @@ func (s *source) open(ctx context.Context) (err error) {
 
 func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("evidence verify, fetch, replay or open?")
+		return errors.New("evidence verify, fetch, replay, differencing or open?")
 	}
 	switch args[0] {
 	case "verify":
@@ -71,10 +71,12 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 		return fetch(ctx, args[1:], out)
 	case "replay":
 		return replay(ctx, args[1:], out)
+	case "differencing":
+		return differencing(ctx, args[1:], out)
 	case "open":
 		return openSealed(ctx, args[1:], out)
 	}
-	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, replay and open", args[0])
+	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, replay, differencing and open", args[0])
 }
 
 // verify checks everything and prints what is wrong.

@@ -22,11 +22,23 @@ const usage = `chaperone: the HTTP query gateway between AI agents and clinical 
   chaperone check   --config FILE                    try every dependency and say what to mend
   chaperone keys    signing --name NAME --out FILE   make the key that signs the evidence log
   chaperone keys    age --out FILE                   make an age identity (approvals, auditors)
+  chaperone masks    apply|diff|drop --config FILE --connection NAME [--schema NAME] [--dsn-file FILE] [--print] [--yes]
+                                                     masks applied by the database itself
   chaperone evidence verify --config FILE | --dir DIR --keys FILE [--json]
   chaperone evidence fetch  --config FILE --to DIR   copy the evidence out of the store
   chaperone evidence replay --config FILE SESSION-OR-QUERY
+  chaperone evidence differencing --config FILE      list aggregates of one caller that nearly repeat one another
   chaperone evidence open   --config FILE --identity FILE RECORD-ID
+  chaperone classify        --config FILE --connection NAME [--sample ROWS] [--previous FILE] [--out FILE]
+  chaperone catalog save    --config FILE --connection NAME --out FILE
+  chaperone policy explain  --config FILE [--catalog FILE] [--json] --connection NAME 'SQL' | -
+  chaperone policy explain  --config FILE [--catalog FILE] [--json] --request FILE | -
+  chaperone policy test     --config FILE [--catalog FILE] [--json] FILE.yaml …
   chaperone version
+
+What stands on a command line is visible to everybody on the machine: give a
+statement that holds identifiers on standard input (-), or with its parameters
+as --request. With --catalog nothing is asked and no secret is needed.
 `
 
 // Exit codes. Verification tells its findings apart from its failures.
@@ -70,8 +82,16 @@ func dispatch(ctx context.Context, args []string, out, errs io.Writer) error {
 		return check(ctx, rest, out)
 	case "keys":
 		return keys(rest, out)
+	case "masks":
+		return masksCommand(ctx, rest, out)
 	case "evidence":
 		return evidenceCommand(ctx, rest, out)
+	case "classify":
+		return classifyCommand(ctx, rest, out)
+	case "catalog":
+		return catalogCommand(ctx, rest, out)
+	case "policy":
+		return policyCommand(ctx, rest, os.Stdin, out)
 	case "version":
 		fmt.Fprintln(out, "chaperone", version)
 		return nil

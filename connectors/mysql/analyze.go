@@ -23,19 +23,33 @@ type analysis struct {
 	depth   int // of queries
 	nesting int // of expressions
 	uses    int
-	hidden  int // hidden raw columns so far
+	pointed bool // a raw column is asked for
+	hidden  int  // hidden raw columns so far
+	views   int  // how deep in views the analysis is
+	// strict is true for a definition: whatever a protected column is part of is
+	// protected.
+	strict bool
+	// keyed are the rows whose key is grouped by; harmless is true in an ORDER BY
+	// that chooses no rows.
+	keyed    map[rowOf]bool
+	harmless bool
 	// stamped are the relations that the statement relies on.
 	stamped map[string]bool
 	// rewrites are the references that become derived tables once everything
 	// is known about their use.
 	rewrites []*source
-	notes    map[string]bool
-	markers  []*test_driver.ParamMarkerExpr
+	// reads are the references to common table expressions and derived tables.
+	reads   []*source
+	notes   map[string]bool
+	markers []*test_driver.ParamMarkerExpr
+	counted []*ast.ColumnNameExpr // references to counts of a query below
+	// understood are the tables and calls that the walk met, and what it made.
+	understood map[ast.Node]bool
 }
 
 // run parses, resolves, rewrites and restores.
 func (a *analysis) run() error {
-	a.stamped, a.notes = map[string]bool{}, map[string]bool{}
+	a.stamped, a.notes, a.understood = map[string]bool{}, map[string]bool{}, map[ast.Node]bool{}
 	text, order, offsets := a.in.Text, []int(nil), []int(nil)
 	if a.in.Names != nil {
 		var err error
@@ -66,6 +80,9 @@ func (a *analysis) run() error {
 	if err := a.rewrite(); err != nil {
 		return err
 	}
+	if err := a.complete(node); err != nil {
+		return err
+	}
 	a.st.Text, err = verified(node)
 	if err != nil {
 		return err
@@ -86,7 +103,7 @@ func parse(text string) (ast.StmtNode, error) {
 	nodes, _, err := p.ParseSQL(text, parser.CharsetConnection("utf8mb4"), parser.CollationConnection(collation))
 	if err != nil {
 		return nil, &connectors.Error{Kind: connectors.KindSyntax, SQLState: "42000", Message: "syntax error" + near(err),
-			Hint: "MariaDB's RETURNING, JSON_TABLE, FOR SYSTEM_TIME and EXECUTE IMMEDIATE are not understood."}
+			Hint: "MariaDB's RETURNING, JSON_TABLE, VALUES, FOR SYSTEM_TIME, FETCH FIRST and EXECUTE IMMEDIATE are not understood; see docs/limitations.md for what to write instead."}
 	}
 	switch len(nodes) {
 	case 0:
@@ -232,11 +249,11 @@ func (a *analysis) other(node ast.StmtNode, text string) (bool, error) {
 func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connectors.UseKind, seen connectors.Seen, openable bool) string {
 	a.uses++
 	id := fmt.Sprintf("u%d", a.uses)
-	u := connectors.Use{ID: id, Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable}
+	u := connectors.Use{ID: id, Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable && a.cat.masked == ""}
 	switch seen {
 	case connectors.SeenDestroyed:
 		u.Hint = fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", ref.Column, class.Mask.Kind)
-		if class.Lookup {
+		if class.Lookup && a.cat.masked == "" {
 			u.Hint += fmt.Sprintf(" It can be looked up: %s = <value>, joined by AND.", ref.Column)
 		}
 	case connectors.SeenGeneralised:
@@ -262,9 +279,12 @@ func (a *analysis) outputs(cols []column) {
 	for _, c := range cols {
 		out := connectors.Output{Name: c.name, Source: c.ref, Detect: true}
 		if c.plain && c.class != nil {
-			out.Class, out.Mask, out.Gateway, out.Detect = c.class.Name, c.class.Mask.Kind, c.gateway, false
+			out.Class, out.Mask, out.Gateway, out.Type, out.Detect = c.class.Name, c.class.Mask.Kind, c.gateway, c.typ, false
 		}
-		out.Count = c.count
+		out.Count, out.Counts, out.Hidden = c.count, c.counts, c.cell
+		if a.in.Cells && c.count && len(out.Counts) == 0 { // of a set operation
+			out.Counts = []int{len(a.st.Outputs)}
+		}
 		a.st.Outputs = append(a.st.Outputs, out)
 	}
 }
@@ -277,7 +297,7 @@ func (a *analysis) finish() {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: "relation", Name: a.cat.database + "." + name,
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: "relation", Name: a.cat.place() + "." + name,
 			Value: a.cat.tables[a.cat.tableKey(name)].stamp})
 	}
 }
@@ -293,15 +313,8 @@ func (a *analysis) relation(r connectors.Relation) {
 	a.st.Relations = append(a.st.Relations, r)
 }
 
-// protected reports whether a table has classified columns.
-func (a *analysis) protected(t *table) bool {
-	for _, c := range t.columns {
-		if _, ok := a.in.Classes.Class(masking.ColumnRef{Schema: t.schema, Relation: t.name, Column: c.name}); ok {
-			return true
-		}
-	}
-	return false
-}
+// protected reports whether a table has protected columns.
+func (a *analysis) protected(t *table) bool { return len(a.protection(t).classes) > 0 }
 
 // suggest proposes the nearest of some names.
 func suggest(name string, among []string) string {

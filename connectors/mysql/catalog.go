@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 )
@@ -22,11 +23,14 @@ type querier interface {
 type catalog struct {
 	version  string
 	database string
+	masked   string // the database of the masking views that are read instead, or ""
 	// fold is true if table names do not depend on case.
 	fold     bool
 	tables   map[string]*table // by tableKey
 	info     map[string]*table // information_schema, by lower-case name
 	routines map[string]bool   // stored functions, by lower-case name
+	// derived keeps what was worked out of relations, by protectionKey.
+	derived *sync.Map
 }
 
 // table is a table or view.
@@ -37,11 +41,27 @@ type table struct {
 	stamp                       string
 }
 
+// column is one of the table's columns by the name that the catalog spells.
+func (t *table) column(name string) tableColumn {
+	for _, c := range t.columns {
+		if c.name == name {
+			return c
+		}
+	}
+	return tableColumn{}
+}
+
 // tableColumn is a column as information_schema describes it.
 type tableColumn struct {
 	name, dataType, columnType, key, comment string
 	nullable                                 bool
 	length                                   int64 // characters; 0 for types without
+	// generated is the expression of a generated column.
+	generated string
+	// leads are the indexes that begin with it, but for the primary key.
+	leads []string
+	// within are the indexes that have it at a later place.
+	within []string
 }
 
 const infoSchema = "information_schema"
@@ -50,6 +70,13 @@ const infoSchema = "information_schema"
 var informationTables = map[string]bool{
 	"tables": true, "columns": true, "schemata": true, "key_column_usage": true, "table_constraints": true,
 	"referential_constraints": true, "statistics": true, "collations": true, "character_sets": true,
+}
+
+// dataStatistics are columns of those that tell of the data itself: how many
+// distinct values an index has, how many bytes a table takes, its checksum.
+var dataStatistics = map[string]bool{
+	"cardinality": true, "table_rows": true, "avg_row_length": true, "data_length": true, "index_length": true, "data_free": true,
+	"auto_increment": true, "checksum": true,
 }
 
 // Version digests everything that an analysis can depend on.
@@ -80,7 +107,7 @@ func (c *catalog) tableKey(name string) string {
 // loadCatalog reads a snapshot. It uses only what MariaDB, MySQL and the
 // embedded server have in common.
 func loadCatalog(ctx context.Context, q querier, database string) (*catalog, error) {
-	c := &catalog{database: database, tables: map[string]*table{}, info: map[string]*table{}, routines: map[string]bool{}}
+	c := &catalog{database: database, tables: map[string]*table{}, info: map[string]*table{}, routines: map[string]bool{}, derived: &sync.Map{}}
 	var folding int
 	if err := scan(ctx, q, []any{&folding}, func() {}, "SELECT @@lower_case_table_names"); err != nil {
 		return nil, err
@@ -109,6 +136,9 @@ func loadCatalog(ctx context.Context, q querier, database string) (*catalog, err
 	if err := c.loadColumns(ctx, q); err != nil {
 		return nil, err
 	}
+	if err := c.loadIndexes(ctx, q); err != nil {
+		return nil, err
+	}
 	var definition sql.NullString
 	err = scan(ctx, q, []any{&name, &definition}, func() {
 		if t := c.tables[c.tableKey(name)]; t != nil {
@@ -129,25 +159,51 @@ func loadCatalog(ctx context.Context, q querier, database string) (*catalog, err
 
 func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 	var schema, name, column, dataType, columnType, nullable, key string
-	var comment sql.NullString
+	var comment, generated sql.NullString
 	var length sql.NullInt64
-	return scan(ctx, q, []any{&schema, &name, &column, &dataType, &columnType, &nullable, &key, &comment, &length}, func() {
+	return scan(ctx, q, []any{&schema, &name, &column, &dataType, &columnType, &nullable, &key, &comment, &length, &generated}, func() {
 		t := c.tables[c.tableKey(name)]
 		if strings.EqualFold(schema, infoSchema) {
 			t = c.info[strings.ToLower(name)]
+			if dataStatistics[strings.ToLower(column)] {
+				return
+			}
 		}
 		if t != nil {
 			t.columns = append(t.columns, tableColumn{name: column, dataType: strings.ToLower(dataType), columnType: columnType,
-				nullable: nullable == "YES", key: key, comment: comment.String, length: length.Int64})
+				nullable: nullable == "YES", key: key, comment: comment.String, length: length.Int64,
+				generated: generated.String})
 		}
 	}, `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLUMN_KEY, COLUMN_COMMENT,
-		CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS
+		CHARACTER_MAXIMUM_LENGTH, GENERATION_EXPRESSION FROM information_schema.COLUMNS
 		WHERE TABLE_SCHEMA = ? OR TABLE_SCHEMA = 'information_schema' ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`, c.database)
+}
+
+// loadIndexes notes which indexes begin with which column, and have which later.
+func (c *catalog) loadIndexes(ctx context.Context, q querier) error {
+	var table, index, column string
+	var place int
+	return scan(ctx, q, []any{&table, &index, &column, &place}, func() {
+		t := c.tables[c.tableKey(table)]
+		if t == nil {
+			return
+		}
+		for i := range t.columns {
+			switch {
+			case t.columns[i].name != column:
+			case place == 1:
+				t.columns[i].leads = append(t.columns[i].leads, index)
+			default:
+				t.columns[i].within = append(t.columns[i].within, index)
+			}
+		}
+	}, `SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SEQ_IN_INDEX FROM information_schema.STATISTICS
+		WHERE TABLE_SCHEMA = ? AND INDEX_NAME <> 'PRIMARY' ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX`, c.database)
 }
 
 func tableKind(kind string) string {
 	switch strings.ToUpper(kind) {
-	case "BASE TABLE":
+	case "BASE TABLE", "SYSTEM VERSIONED":
 		return "table"
 	case "VIEW":
 		return "view"
@@ -176,7 +232,7 @@ func (t *table) digest() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s|%s|%s", t.kind, t.name, t.definition)
 	for _, c := range t.columns {
-		fmt.Fprintf(h, "|%q %q %v", c.name, c.columnType, c.nullable)
+		fmt.Fprintf(h, "|%q %q %v %q", c.name, c.columnType, c.nullable, c.generated)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -195,10 +251,11 @@ func currentStamps(ctx context.Context, q querier, stamps []connectors.Stamp) ([
 		}
 		var col tableColumn
 		var nullable string
-		err = scan(ctx, q, []any{&col.name, &col.columnType, &nullable}, func() {
-			col.nullable = nullable == "YES"
+		var generated sql.NullString
+		err = scan(ctx, q, []any{&col.name, &col.columnType, &nullable, &generated}, func() {
+			col.nullable, col.generated = nullable == "YES", generated.String
 			t.columns = append(t.columns, col)
-		}, `SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS
+		}, `SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, GENERATION_EXPRESSION FROM information_schema.COLUMNS
 			WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`, schema, name)
 		if err != nil {
 			return nil, err

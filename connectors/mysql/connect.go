@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,7 +44,7 @@ func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.
 	cfg := driversql.NewConfig()
 	cfg.User, cfg.Passwd = c.Username, c.Password.Reveal()
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
-	cfg.DBName, cfg.Collation, cfg.TLS = t.Database, collation, t.TLS
+	cfg.DBName, cfg.Collation, cfg.TLS = cmp.Or(t.MaskedSchema, t.Database), collation, t.TLS
 	cfg.Timeout = t.ConnectTimeout
 	cfg.InterpolateParams, cfg.MultiStatements, cfg.ParseTime = false, false, false
 	cfg.AllowAllFiles, cfg.AllowCleartextPasswords, cfg.AllowOldPasswords = false, false, false
@@ -64,7 +65,7 @@ func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.
 		}
 		return nil, unreachable(err)
 	}
-	s := &session{db: db, conn: conn, database: t.Database}
+	s := &session{db: db, conn: conn, database: t.Database, masked: t.MaskedSchema}
 	if err := s.pin(ctx); err != nil {
 		_ = s.Close(ctx)
 		return nil, s.failed(ctx, err)

@@ -8,45 +8,37 @@
 package mysql
 
 import (
-	"container/list"
-	"crypto/sha256"
-	"fmt"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 )
 
 // Engine implements connectors.Engine. It is safe for concurrent use.
-type Engine struct {
-	mu    sync.Mutex
-	cache map[[32]byte]*list.Element
-	order *list.List // front is newest
-	bytes int
-}
-
-// cached is an analysis that succeeded.
-type cached struct {
-	key  [32]byte
-	st   *connectors.Statement
-	size int
-}
+type Engine struct{ seen *connectors.Analyses }
 
 const (
 	maxStatement = 1 << 20 // bytes of text
 	maxDepth     = 200     // of nesting
-	cacheBytes   = 16 << 20
 )
 
+// panicked is all that is said about a statement whose analysis panicked: what
+// a panic says may hold literals.
+const panicked = "the statement could not be analysed"
+
 // New returns an Engine with an empty cache.
-func New() *Engine { return &Engine{cache: map[[32]byte]*list.Element{}, order: list.New()} }
+func New() *Engine { return &Engine{connectors.NewAnalyses()} }
 
 // Name is "mysql".
 func (e *Engine) Name() string { return "mysql" }
 
 // Analyze understands a statement; see connectors.Engine.
 func (e *Engine) Analyze(cat connectors.Catalog, in connectors.Input) (st *connectors.Statement, err error) {
+	defer func() { // a hostile statement must not be able to end the process
+		if r := recover(); r != nil {
+			st, err = nil, unsupported(panicked, "Write it more simply.")
+		}
+	}()
 	c, ok := cat.(*catalog)
 	if !ok {
 		return nil, unsupported("the catalog is of another engine", "")
@@ -54,55 +46,20 @@ func (e *Engine) Analyze(cat connectors.Catalog, in connectors.Input) (st *conne
 	if err := checkText(in.Text); err != nil {
 		return nil, err
 	}
-	key := cacheKey(c, in)
-	if st := e.lookup(key); st != nil {
+	if reserved(in.Text) {
+		return nil, unsupported("names that begin with "+hiddenPrefix+" are reserved",
+			"Choose another name. If it is inside a literal, send the literal as a parameter.")
+	}
+	key := connectors.KeyOf(c.version, in)
+	if st := e.seen.Get(key); st != nil {
 		return st, nil
 	}
-	defer func() { // a hostile statement must not be able to end the process
-		if r := recover(); r != nil {
-			st, err = nil, unsupported("the statement could not be analysed", "Write it more simply.")
-		}
-	}()
 	a := &analysis{cat: c, in: in, st: &connectors.Statement{Engine: "mysql", CatalogVersion: c.version}}
 	if err := a.run(); err != nil {
 		return nil, err
 	}
-	e.store(key, a.st)
+	e.seen.Put(key, a.st)
 	return a.st, nil
-}
-
-func cacheKey(c *catalog, in connectors.Input) [32]byte {
-	h := sha256.New()
-	for _, part := range []string{in.Text, c.version, in.Classes.Version(), in.Today.Format("2006-01-02"),
-		strings.Join(in.Open, "\x00"), strings.Join(in.Names, "\x00"), fmt.Sprint(in.Count, in.Names == nil)} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return [32]byte(h.Sum(nil))
-}
-
-func (e *Engine) lookup(key [32]byte) *connectors.Statement {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if el, ok := e.cache[key]; ok {
-		e.order.MoveToFront(el)
-		return el.Value.(*cached).st
-	}
-	return nil
-}
-
-func (e *Engine) store(key [32]byte, st *connectors.Statement) {
-	size := 2*len(st.Text) + len(st.Normalized) + 1024
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if _, ok := e.cache[key]; ok || size > cacheBytes/8 {
-		return
-	}
-	e.cache[key] = e.order.PushFront(&cached{key, st, size})
-	for e.bytes += size; e.bytes > cacheBytes; {
-		oldest := e.order.Remove(e.order.Back()).(*cached)
-		delete(e.cache, oldest.key)
-		e.bytes -= oldest.size
-	}
 }
 
 // checkText refuses what no parser should see. Comments that a server executes

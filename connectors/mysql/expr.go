@@ -1,6 +1,9 @@
 package mysql
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/opcode"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
@@ -46,6 +49,9 @@ func (a *analysis) lookup(e ast.ExprNode, s *scope, kind connectors.UseKind) (bo
 	if err != nil || !f.own || f.source == nil || f.source.table == nil || f.column.class == nil || !f.column.class.Lookup {
 		return false, err
 	}
+	if err := a.exact(b, value, f); err != nil {
+		return false, err
+	}
 	a.point(ref, f, f.source)
 	a.use(f.column.origin, *f.column.class, kind, connectors.SeenLookup, false)
 	l := connectors.Lookup{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
@@ -54,7 +60,76 @@ func (a *analysis) lookup(e ast.ExprNode, s *scope, kind connectors.UseKind) (bo
 	}
 	a.st.Lookups = append(a.st.Lookups, l)
 	f.source.filtered = true
+	f.source.person = f.source.person || kind == connectors.UsePredicate
 	return true, nil
+}
+
+// exact makes a lookup compare in the column's own type. A text beside a number
+// is compared as DOUBLE, to which every text without digits is 0: one lookup
+// would open them all. A parameter's type is the client's, so it is converted,
+// which still uses the column's index.
+func (a *analysis) exact(b *ast.BinaryOperationExpr, value ast.ExprNode, f found) error {
+	t := f.source.table.column(f.column.name)
+	if m, ok := value.(*test_driver.ParamMarkerExpr); ok {
+		converted, err := as(t, m)
+		a.understood[converted] = true
+		if b.L, b.R = bare(b.L), bare(b.R); b.L == value {
+			b.L = converted
+		} else {
+			b.R = converted
+		}
+		return err
+	}
+	v, ok := value.(*test_driver.ValueExpr)
+	switch {
+	case ok && isExact(t.dataType) && (v.Kind() == test_driver.KindInt64 || v.Kind() == test_driver.KindUint64):
+	case ok && !isNumber(t.dataType) && v.Kind() == test_driver.KindString && plainText(v):
+	default:
+		return unsupported(f.column.origin.String()+" can be looked up by a constant of its own type only",
+			"Compare it with a parameter, a quoted text for a text column, or a whole number for a number.")
+	}
+	return nil
+}
+
+// plainText reports whether a text literal says no character set of its own.
+func plainText(v *test_driver.ValueExpr) bool {
+	text, err := restore(v)
+	return err == nil && strings.HasPrefix(text, "'")
+}
+
+// as converts a parameter to about a column's type.
+func as(c tableColumn, m *test_driver.ParamMarkerExpr) (ast.ExprNode, error) {
+	text := "CONCAT(?)"
+	switch {
+	case c.dataType == "decimal":
+		text = "CAST(? AS DECIMAL(65,30))"
+	case isExact(c.dataType) && strings.Contains(c.columnType, "unsigned"):
+		text = "CAST(? AS UNSIGNED)"
+	case isExact(c.dataType):
+		text = "CAST(? AS SIGNED)"
+	}
+	node, err := parse("SELECT " + text)
+	if err != nil {
+		return nil, err
+	}
+	switch e := node.(*ast.SelectStmt).Fields.Fields[0].Expr.(type) {
+	case *ast.FuncCastExpr:
+		e.Expr = m
+		return e, nil
+	case *ast.FuncCallExpr:
+		e.Args[0] = m
+		return e, nil
+	}
+	return nil, unsupported("this column cannot be looked up by a parameter", "")
+}
+
+// isExact reports whether numbers of a type compare exactly.
+func isExact(dataType string) bool {
+	switch dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year":
+		return true
+	}
+	return false
 }
 
 // sides takes a comparison of a bare column with a constant apart.
@@ -95,54 +170,87 @@ func (a *analysis) conjunct(e ast.ExprNode, s *scope) {
 	v := &references{}
 	e.Accept(v)
 	var sources []*source
-	for _, ref := range v.found {
+	for i, ref := range append(v.found, v.beneath...) {
 		f, err := a.resolve(s, ref.Name, fromOnly)
-		if err != nil || f.source == nil || !f.own {
+		if err != nil || f.source == nil || !f.own || i >= len(v.found) && ref.Name.Table.L == "" {
 			continue
 		}
-		seen := false
-		for _, src := range sources {
-			seen = seen || src == f.source
-		}
-		if !seen {
+		if !slices.Contains(sources, f.source) {
 			sources = append(sources, f.source)
 		}
 	}
-	switch {
-	case len(sources) == 1 && (v.constants > 0 || v.queries):
-		sources[0].filtered = true
-	case len(sources) > 1:
-		for _, other := range sources[1:] {
-			s.links = append(s.links, [2]*source{sources[0], other})
+	if len(sources) == 1 && v.constants > 0 || v.queries {
+		for _, src := range sources {
+			src.filtered = true
 		}
+	}
+	for i := 1; i < len(sources); i++ {
+		s.links = append(s.links, [2]*source{sources[0], sources[i]})
 	}
 }
 
-// references collects the columns of a condition outside of its subqueries.
+// references collects the columns of a condition, and apart those of its
+// subqueries, some of which may be of its own level.
 type references struct {
-	found     []*ast.ColumnNameExpr
-	constants int
-	queries   bool
+	found, beneath []*ast.ColumnNameExpr
+	constants      int
+	queries, not   bool
+	depth          int
 }
 
 func (v *references) Enter(n ast.Node) (ast.Node, bool) {
 	switch n := n.(type) {
 	case *ast.ColumnNameExpr:
-		v.found = append(v.found, n)
+		if v.depth > 0 {
+			v.beneath = append(v.beneath, n)
+		} else {
+			v.found = append(v.found, n)
+		}
 	case *test_driver.ValueExpr, *test_driver.ParamMarkerExpr:
-		v.constants++
+		if v.depth == 0 {
+			v.constants++
+		}
+	case *ast.IsNullExpr:
+		if !n.Not {
+			v.constants++
+		}
+	case *ast.ExistsSubqueryExpr:
+		v.not = v.not || n.Not
+	case *ast.PatternInExpr:
+		v.not = v.not || n.Not
+	case *ast.UnaryOperationExpr:
+		v.not = v.not || n.Op == opcode.Not || n.Op == opcode.Not2
 	case *ast.SubqueryExpr:
-		v.queries = true
-		return n, true
+		if v.depth++; v.not {
+			v.queries = true
+		}
+	case *ast.SelectStmt: // one that has a condition with a constant, or takes some rows only
+		inner := &references{}
+		for _, condition := range []ast.ExprNode{n.Where, having(n)} {
+			if condition != nil {
+				condition.Accept(inner)
+			}
+		}
+		v.queries = v.queries || n.Limit != nil || inner.constants > 0 || inner.queries
 	}
 	return n, false
 }
 
-func (*references) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+func having(n *ast.SelectStmt) ast.ExprNode {
+	if n.Having == nil {
+		return nil
+	}
+	return n.Having.Expr
+}
 
-// expr analyses an expression. What it gives back tells whether protected
-// columns went into it; kind is where it stands.
-func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+func (v *references) Leave(n ast.Node) (ast.Node, bool) {
+	if _, ok := n.(*ast.SubqueryExpr); ok {
+		v.depth--
+	}
+	return n, true
+}
+
+func (a *analysis) expression(e ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
 	if err := a.enterExpr(); err != nil {
 		return column{}, err
 	}
@@ -183,13 +291,19 @@ func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order
 		return a.caseOf(e, s, kind, order)
 	case *ast.RowExpr:
 		return all(e.Values...)
+	case *ast.MatchAgainst:
+		return a.matchAgainst(e, s, kind, order)
 	case *ast.SetCollationExpr:
 		return all(e.Expr)
 	case *ast.FuncCastExpr:
 		return all(e.Expr)
 	case *ast.FuncCallExpr:
+		a.understood[e] = true
 		if err := a.call(e.Schema.O, e.FnName.O); err != nil {
 			return column{}, err
+		}
+		if e.FnName.L == "insert_func" { // the parser's own name, which no server knows
+			e.FnName.O = "INSERT"
 		}
 		return all(e.Args...)
 	case *ast.AggregateFuncExpr:
@@ -197,7 +311,7 @@ func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order
 	case *ast.WindowFuncExpr:
 		return a.windowFunction(e, s, kind, order)
 	case *ast.SubqueryExpr:
-		cols, err := a.query(e.Query, s, false)
+		cols, err := a.query(e.Query, &scope{parent: s, nested: true}, false)
 		if err != nil {
 			return column{}, err
 		}
@@ -242,6 +356,7 @@ func (*analysis) mixed(cols []column) column {
 		if c := &cols[i]; c.class != nil && (out.class == nil || c.hides()) {
 			out.class, out.origin = c.class, c.origin
 		}
+		out.count = out.count || cols[i].count
 	}
 	return out
 }
@@ -305,20 +420,25 @@ func (a *analysis) reference(e *ast.ColumnNameExpr, s *scope, kind connectors.Us
 		return column{}, err
 	}
 	a.unqualify(e, f)
+	a.masked(e, f)
 	c := *f.column
+	if c.count {
+		a.counted = append(a.counted, e)
+	}
 	if c.class == nil {
 		return c, nil
 	}
-	seen := connectors.SeenMasked
-	if kind != connectors.UseExpression && kind != connectors.UseOutput {
-		seen = connectors.SeenGeneralised
-		if c.hides() {
-			seen = connectors.SeenDestroyed
-		}
-	} else if c.hides() {
-		a.note(c.origin.String() + " is masked; an expression over it sees the mask.")
+	if f.source != nil { // an alias keeps what it stands for
+		c.via = f.source
 	}
-	a.use(c.origin, *c.class, kind, seen, false)
+	if kind != connectors.UseExpression && kind != connectors.UseOutput {
+		a.compared(&c, kind)
+	} else {
+		if c.hides() {
+			a.note(c.origin.String() + " is masked; an expression over it sees the mask.")
+		}
+		a.use(c.origin, *c.class, kind, connectors.SeenMasked, false)
+	}
 	c.plain = false
 	return c, nil
 }
@@ -327,6 +447,20 @@ func (a *analysis) reference(e *ast.ColumnNameExpr, s *scope, kind connectors.Us
 func (a *analysis) nullTest(e ast.ExprNode, s *scope, order lookupOrder) (column, error) {
 	_, err := a.expr(e, s, connectors.UseExpression, order)
 	return column{}, err
+}
+
+// matchAgainst is a full-text search, which needs the table's own index.
+func (a *analysis) matchAgainst(e *ast.MatchAgainst, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	for _, name := range e.ColumnNames {
+		f, err := a.resolve(s, name, order)
+		if err != nil {
+			return column{}, err
+		}
+		if f.source == nil || f.source.wrapped {
+			return column{}, unsupported("full-text search is not possible over a table with protected columns", "Use LIKE on an unprotected column.")
+		}
+	}
+	return a.each([]ast.ExprNode{e.Against}, s, kind, order)
 }
 
 func (a *analysis) caseOf(e *ast.CaseExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
@@ -358,7 +492,7 @@ func (a *analysis) inSubquery(value, sub ast.ExprNode, s *scope, kind connectors
 	if !ok {
 		return column{}, unsupported("this form of comparison with a subquery is not understood", "")
 	}
-	cols, err := a.query(q.Query, s, false)
+	cols, err := a.query(q.Query, &scope{parent: s, nested: true}, false)
 	if err != nil {
 		return column{}, err
 	}
@@ -390,7 +524,7 @@ func (a *analysis) aggregate(e *ast.AggregateFuncExpr, s *scope, kind connectors
 	if e.F == ast.AggFuncCount {
 		counted := column{}
 		for _, src := range s.sources {
-			counted.count = counted.count || src.wrapped
+			counted.count = counted.count || (src.wrapped && a.protected(src.table)) || a.belowProtected(src)
 		}
 		return counted, nil
 	}

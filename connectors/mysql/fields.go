@@ -28,12 +28,10 @@ func (a *analysis) fields(n *ast.SelectStmt, s *scope, top bool) ([]column, erro
 			if err != nil {
 				return nil, err
 			}
-			if f.AsName.O == "" && !strings.EqualFold(ref.Name.Name.O, c.name) {
-				f.AsName = ast.NewCIStr(c.name) // a hidden name must not show
-			}
 			if f.AsName.O != "" {
 				c.name = f.AsName.O
 			}
+			a.named(f, &c)
 			out, list = append(out, c), append(list, f)
 			continue
 		}
@@ -51,6 +49,26 @@ func (a *analysis) fields(n *ast.SelectStmt, s *scope, top bool) ([]column, erro
 	return out, nil
 }
 
+// named gives a raw output a hidden alias, so that no name of the client's in
+// ORDER BY, GROUP BY or HAVING means the raw value.
+func (a *analysis) named(f *ast.SelectField, c *column) {
+	if c.gateway {
+		f.AsName = ast.NewCIStr(a.hide())
+	}
+}
+
+// masked makes a reference to a raw output by its alias see the mask.
+func (a *analysis) masked(e *ast.ColumnNameExpr, f found) {
+	if f.source == nil && f.column.gateway {
+		e.Name = maskedName(f.column)
+	}
+}
+
+// maskedName is the masked column beside a raw output.
+func maskedName(c *column) *ast.ColumnName {
+	return &ast.ColumnName{Table: ast.NewCIStr(c.via.name), Name: ast.NewCIStr(c.ref.Column)}
+}
+
 // plainField is a bare column of the select list.
 func (a *analysis) plainField(ref *ast.ColumnNameExpr, s *scope, top bool) (column, error) {
 	f, err := a.resolve(s, ref.Name, fromOnly)
@@ -65,6 +83,7 @@ func (a *analysis) plainField(ref *ast.ColumnNameExpr, s *scope, top bool) (colu
 func (a *analysis) output(f found, ref *ast.ColumnNameExpr, top bool) column {
 	a.unqualify(ref, f)
 	c := *f.column
+	c.via = f.source
 	if c.class == nil || !c.plain {
 		return c
 	}
@@ -72,9 +91,15 @@ func (a *analysis) output(f found, ref *ast.ColumnNameExpr, top bool) column {
 	if !top {
 		kind = connectors.UseExpression
 	}
-	if c.class.Mask.Kind == masking.Token && top && f.own && f.source != nil && f.source.wrapped {
-		a.point(ref, f, f.source)
-		c.gateway, seen = true, connectors.SeenGateway
+	if c.class.Mask.InGateway() && top && f.own && f.source != nil && f.source.wrapped && a.cat.masked == "" {
+		switch person, ok := a.personBeside(f); {
+		case c.class.Mask.Kind != masking.DateShift:
+			a.carry(ref, f, f.source)
+			c.gateway, seen = true, connectors.SeenGateway
+		case ok:
+			c.typ = a.carryDated(ref, f, person)
+			c.gateway, seen = true, connectors.SeenGateway
+		}
 	}
 	a.use(c.origin, *c.class, kind, seen, false)
 	return c
@@ -86,22 +111,29 @@ func (a *analysis) star(f *ast.SelectField, s *scope, top bool) ([]column, []*as
 		out    []column
 		fields []*ast.SelectField
 	)
-	if len(s.merged) > 0 && f.WildCard.Table.L == "" {
-		return nil, nil, unsupported("* over JOIN … USING or NATURAL JOIN is not understood", "Name the columns, or use t.*.")
-	}
-	for _, src := range s.sources {
-		if f.WildCard.Table.L != "" && !a.sameName(src.name, f.WildCard.Table.O) {
-			continue
-		}
-		for i := range src.columns {
-			ref := &ast.ColumnNameExpr{Name: &ast.ColumnName{Table: ast.NewCIStr(src.name), Name: ast.NewCIStr(src.columns[i].name)}}
-			field := &ast.SelectField{Expr: ref}
-			c := a.output(found{&src.columns[i], src, true}, ref, top)
-			if ref.Name.Name.O != c.name {
-				field.AsName = ast.NewCIStr(c.name)
+	list := s.stars
+	if f.WildCard.Table.L != "" {
+		list = nil
+		for _, src := range s.sources {
+			if a.sameName(src.name, f.WildCard.Table.O) {
+				for i := range src.columns {
+					list = append(list, shown{src.columns[i].name, src, &src.columns[i]})
+				}
 			}
-			out, fields = append(out, c), append(fields, field)
 		}
+	}
+	for _, item := range list {
+		name := &ast.ColumnName{Name: ast.NewCIStr(item.name)}
+		if item.source != nil {
+			name.Table = ast.NewCIStr(item.source.name)
+		}
+		ref := &ast.ColumnNameExpr{Name: name}
+		field := &ast.SelectField{Expr: ref}
+		item.column.used = true
+		c := a.output(found{item.column, item.source, true}, ref, top)
+		c.name = item.name
+		a.named(field, &c)
+		out, fields = append(out, c), append(fields, field)
 	}
 	if len(out) == 0 {
 		return nil, nil, unresolved("* has no table to stand for", "")

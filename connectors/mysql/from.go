@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -11,101 +10,140 @@ import (
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
-// tableRefs analyses a FROM clause and gives the sources beneath a node.
-func (a *analysis) tableRefs(n ast.ResultSetNode, s *scope) ([]*source, error) {
+// tableRefs analyses a FROM clause: what * stands for, and the sources beneath.
+func (a *analysis) tableRefs(n ast.ResultSetNode, s *scope) ([]shown, []*source, error) {
 	switch n := n.(type) {
 	case nil:
-		return nil, nil
+		return nil, nil, nil
 	case *ast.Join:
 		return a.join(n, s)
 	case *ast.TableSource:
 		return a.tableSource(n, s)
 	}
-	return nil, unsupported("this form of FROM is not understood", "")
+	return nil, nil, unsupported("this form of FROM is not understood", "")
 }
 
-func (a *analysis) join(n *ast.Join, s *scope) ([]*source, error) {
-	left, err := a.tableRefs(n.Left, s)
+func (a *analysis) join(n *ast.Join, s *scope) ([]shown, []*source, error) {
+	ls, left, err := a.tableRefs(n.Left, s)
 	if err != nil || n.Right == nil {
-		return left, err
+		return ls, left, err
 	}
-	right, err := a.tableRefs(n.Right, s)
+	rs, right, err := a.tableRefs(n.Right, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	both := append(append([]*source(nil), left...), right...)
-	var using []string
-	for _, name := range n.Using {
-		using = append(using, name.Name.O)
-	}
-	if n.NaturalJoin {
-		using = common(left, right)
-	}
-	for _, name := range using {
-		l, r := columnOf(left, name), columnOf(right, name)
-		if l == nil || r == nil {
-			return nil, unresolved("no such column in both tables: "+word(name), "")
-		}
-		s.merged[strings.ToLower(name)] = true
-		for _, f := range []*found{l, r} {
-			a.compared(f.column, connectors.UseJoin)
-		}
-		s.links = append(s.links, [2]*source{l.source, r.source})
+	before := len(a.st.Uses)
+	defer func() { a.taintOuter(n.Tp, left, right, before) }()
+	if len(n.Using) > 0 || n.NaturalJoin {
+		stars, err := a.using(n, ls, rs, left, right, s)
+		return stars, both, err
 	}
 	if n.On != nil {
 		if err := a.condition(n.On.Expr, s, connectors.UseJoin, fromOnly); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return both, nil
+	return append(append([]shown(nil), ls...), rs...), both, nil
 }
 
-func common(left, right []*source) []string {
-	var names []string
-	for _, src := range left {
-		for _, c := range src.columns {
-			if columnOf(right, c.name) != nil {
-				names = append(names, c.name)
-			}
-		}
+// taintOuter marks, in a definition, the side of an outer join that is NULL where
+// a comparison of protected columns fails: its values tell of that.
+func (a *analysis) taintOuter(tp ast.JoinType, left, right []*source, before int) {
+	nullable := right
+	if tp == ast.RightJoin {
+		nullable = left
 	}
-	return names
-}
-
-func columnOf(sources []*source, name string) *found {
-	for _, src := range sources {
+	if !a.strict || tp != ast.LeftJoin && tp != ast.RightJoin || len(a.st.Uses) == before {
+		return
+	}
+	for _, src := range nullable {
 		for i := range src.columns {
-			if strings.EqualFold(src.columns[i].name, name) {
-				return &found{&src.columns[i], src, true}
+			src.columns[i] = a.tainted(src.columns[i], before)
+		}
+	}
+}
+
+// using joins by columns of equal names, which * shows once and first; after
+// them come the others of the side that is kept whole.
+func (a *analysis) using(n *ast.Join, ls, rs []shown, left, right []*source, s *scope) ([]shown, error) {
+	first, second := ls, rs
+	if n.Tp == ast.RightJoin {
+		first, second = rs, ls
+	}
+	var names []string
+	for _, name := range n.Using {
+		names = append(names, name.Name.O)
+	}
+	if n.NaturalJoin {
+		names = nil
+		for _, src := range append(append([]*source(nil), left...), right...) {
+			src.useAll() // leaving a column out could join by less
+		}
+		for _, item := range first {
+			if shownAs(second, item.name) != nil {
+				names = append(names, item.name)
 			}
+		}
+	}
+	var stars []shown
+	merged := map[string]bool{}
+	for _, name := range names {
+		x, y := shownAs(first, name), shownAs(second, name)
+		if x == nil || y == nil {
+			return nil, unresolved("no such column in both tables: "+word(name), "")
+		}
+		a.compared(x.column, connectors.UseJoin)
+		a.compared(y.column, connectors.UseJoin)
+		merged[strings.ToLower(name)], s.merged[strings.ToLower(name)] = true, true
+		x.column.used, y.column.used = true, true
+		one := a.merge(*x.column, *y.column)
+		stars = append(stars, shown{x.name, nil, &one})
+		if len(left) > 0 && len(right) > 0 {
+			s.links = append(s.links, [2]*source{left[0], right[0]})
+		}
+	}
+	for _, item := range append(append([]shown(nil), first...), second...) {
+		if !merged[strings.ToLower(item.name)] {
+			stars = append(stars, item)
+		}
+	}
+	return stars, nil
+}
+
+func shownAs(list []shown, name string) *shown {
+	for i := range list {
+		if strings.EqualFold(list[i].name, name) {
+			return &list[i]
 		}
 	}
 	return nil
 }
 
-func (a *analysis) tableSource(n *ast.TableSource, s *scope) ([]*source, error) {
+func (a *analysis) tableSource(n *ast.TableSource, s *scope) ([]shown, []*source, error) {
+	if n.Lateral {
+		return nil, nil, unsupported("LATERAL is not understood for this engine", "Use a join.")
+	}
 	switch t := n.Source.(type) {
 	case *ast.TableName:
 		src, err := a.baseTable(n, t, s)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		s.sources = append(s.sources, src)
-		return []*source{src}, nil
+		return s.add(src)
 	case *ast.Join:
 		return a.join(t, s)
 	case *ast.SelectStmt, *ast.SetOprStmt:
-		if n.Lateral {
-			return nil, unsupported("LATERAL is not understood for this engine", "Use a join.")
-		}
 		// A derived table sees no neighbours, but the expressions named outside.
-		cols, err := a.query(t, &scope{parent: nil, ctes: s.visibleCTEs()}, s.rowsOut)
+		inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true}
+		cols, err := a.query(t, &scope{parent: nil, ctes: s.visibleCTEs(), nested: true}, s.rowsOut)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		a.enclose(out, inside, reads)
 		if len(n.ColumnNames) > 0 {
 			if len(n.ColumnNames) != len(cols) {
-				return nil, &connectors.Error{Kind: connectors.KindStatement, Message: "a derived table names another number of columns"}
+				return nil, nil, &connectors.Error{Kind: connectors.KindStatement, Message: "a derived table names another number of columns"}
 			}
 			for i, name := range n.ColumnNames {
 				cols[i].name = name.O
@@ -114,24 +152,18 @@ func (a *analysis) tableSource(n *ast.TableSource, s *scope) ([]*source, error) 
 		for i := range cols {
 			cols[i].gateway = false
 		}
-		src := &source{name: n.AsName.O, columns: cols}
-		s.sources = append(s.sources, src)
-		return []*source{src}, nil
+		return s.add(a.reading(&source{name: n.AsName.O, columns: cols}, out))
 	}
-	return nil, unsupported("this form of FROM is not understood", "")
+	return nil, nil, unsupported("this form of FROM is not understood", "")
 }
 
-// visibleCTEs are the common table expressions in sight, inner ones first.
-func (s *scope) visibleCTEs() map[string][]column {
-	out := map[string][]column{}
-	for level := s; level != nil; level = level.parent {
-		for name, cols := range level.ctes {
-			if _, ok := out[name]; !ok {
-				out[name] = cols
-			}
-		}
+func (s *scope) add(src *source) ([]shown, []*source, error) {
+	s.sources = append(s.sources, src)
+	var stars []shown
+	for i := range src.columns {
+		stars = append(stars, shown{src.columns[i].name, src, &src.columns[i]})
 	}
-	return out
+	return stars, []*source{src}, nil
 }
 
 // baseTable resolves a name in FROM: a common table expression, a table or a
@@ -153,9 +185,16 @@ func (a *analysis) baseTable(ref *ast.TableSource, n *ast.TableName, s *scope) (
 				Hint: "Give them different aliases."}
 		}
 	}
+	a.understood[n] = true
 	if n.Schema.L == "" {
-		if cols, ok := s.cte(n.Name.O); ok {
-			return &source{name: name, columns: append([]column(nil), cols...)}, nil
+		one, ok := s.visibleCTEs()[n.Name.L]
+		if one.far {
+			return nil, unsupported("a WITH inside a subquery or derived table does not see those outside: "+word(n.Name.O),
+				"Write all common table expressions into the outermost WITH.")
+		}
+		if ok {
+			n.Name, ref.AsName = ast.NewCIStr(one.hidden), ast.NewCIStr(name)
+			return a.reading(&source{name: name, columns: append([]column(nil), one.columns...)}, one.outlet), nil
 		}
 	}
 	t, err := a.tableNamed(n)
@@ -166,99 +205,41 @@ func (a *analysis) baseTable(ref *ast.TableSource, n *ast.TableName, s *scope) (
 	if err != nil {
 		return nil, err
 	}
+	// As the catalog spells it, and of which database: what is read is what was
+	// looked up, not what the server would find by the client's spelling.
+	n.Schema, n.Name = ast.NewCIStr(a.stored(t)), ast.NewCIStr(t.name)
+	if ref.AsName.O == "" && name != t.name && t.kind == "catalog" {
+		ref.AsName = ast.NewCIStr(name)
+	}
 	return a.tableSourceOf(ref, t, name)
 }
 
 // tableSourceOf is a source for a table; one with protected columns is to be
 // wrapped.
 func (a *analysis) tableSourceOf(ref *ast.TableSource, t *table, name string) (*source, error) {
-	protected := a.protected(t)
+	known := a.protection(t)
+	if known.err != nil {
+		return nil, known.err
+	}
+	protected := len(known.classes) > 0
 	a.relation(connectors.Relation{Schema: t.schema, Name: t.name, Kind: t.kind, Protected: protected})
-	if t.kind != "catalog" {
-		a.stamped[t.name] = true
-	}
-	switch t.kind {
-	case "table", "catalog":
-	case "view":
-		if err := a.view(t, map[string]bool{}); err != nil {
-			return nil, err
+	for _, one := range append([]*table{t}, known.relies...) {
+		if one.kind != "catalog" {
+			a.stamped[one.name] = true
 		}
-	default:
-		return nil, unsupported(fmt.Sprintf("%s is a %s, which is not understood", word(t.name), strings.ReplaceAll(t.kind, "_", " ")), "")
 	}
-	src := &source{name: name, table: t, ref: ref, wrapped: protected, raw: map[string]string{}}
+	src := &source{name: name, table: t, ref: ref, wrapped: protected || known.ordered || a.throughView(t), raw: map[string]string{}, sought: map[string]bool{}}
 	for _, c := range t.columns {
 		base := masking.ColumnRef{Schema: t.schema, Relation: t.name, Column: c.name}
 		col := column{name: c.name, ref: &base, plain: true, origin: base}
-		if class, ok := a.in.Classes.Class(base); ok {
-			col.class, col.ref = &class, &base
+		if class, ok := known.classes[c.name]; ok {
+			col.class, col.computed = &class.Class, class.computed
 		}
+		col.base = src
 		src.columns = append(src.columns, col)
 	}
-	if protected {
+	if src.wrapped {
 		a.rewrites = append(a.rewrites, src)
 	}
 	return src, nil
 }
-
-// view refuses a view that reaches a protected table, or that is not
-// understood.
-func (a *analysis) view(t *table, seen map[string]bool) error {
-	refuse := func() error {
-		return unsupported("the view "+word(t.name)+" reaches a table with protected columns, or is not understood",
-			"Read the tables themselves.")
-	}
-	if seen[t.name] || len(seen) > 20 || t.definition == "" {
-		return refuse()
-	}
-	seen[t.name] = true
-	node, err := parse(t.definition)
-	if err != nil {
-		return refuse()
-	}
-	v := &tableNames{}
-	node.Accept(v)
-	for _, n := range v.found {
-		if n.Schema.L != "" && !strings.EqualFold(n.Schema.O, a.cat.database) {
-			return refuse()
-		}
-		inner, ok := a.cat.tables[a.cat.tableKey(n.Name.O)]
-		if !ok || a.protected(inner) {
-			return refuse()
-		}
-		a.stamped[inner.name] = true
-		if inner.kind == "view" {
-			if err := a.view(inner, seen); err != nil {
-				return err
-			}
-		} else if inner.kind != "table" {
-			return refuse()
-		}
-	}
-	for _, f := range v.functions {
-		if class, ok := functions[f]; !ok || class != connectors.FunctionHarmless {
-			return refuse()
-		}
-	}
-	return nil
-}
-
-// tableNames collects what a view reads and calls.
-type tableNames struct {
-	found     []*ast.TableName
-	functions []string
-}
-
-func (v *tableNames) Enter(n ast.Node) (ast.Node, bool) {
-	switch n := n.(type) {
-	case *ast.TableName:
-		v.found = append(v.found, n)
-	case *ast.FuncCallExpr:
-		v.functions = append(v.functions, n.FnName.L)
-	case *ast.VariableExpr:
-		v.functions = append(v.functions, "@")
-	}
-	return n, false
-}
-
-func (*tableNames) Leave(n ast.Node) (ast.Node, bool) { return n, true }

@@ -1,6 +1,8 @@
 package mysql
 
 import (
+	"slices"
+
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
 
@@ -44,24 +46,42 @@ func (a *analysis) setOperation(n *ast.SetOprStmt, parent *scope, rows bool) ([]
 	if err := a.with(n.With, s); err != nil {
 		return nil, err
 	}
-	if n.SelectList == nil || n.SelectList.With != nil {
+	out, err := a.parts(n.SelectList, s, rows)
+	if err != nil {
+		return nil, err
+	}
+	s.fields = out
+	if err := a.orderBy(n.OrderBy, n.Limit, s); err != nil {
+		return nil, err
+	}
+	return out, a.limit(n.Limit, s, true)
+}
+
+// parts analyses the queries of a set operation.
+func (a *analysis) parts(list *ast.SetOprSelectList, s *scope, rows bool) ([]column, error) {
+	if list == nil {
 		return nil, unsupported("this form of set operation is not understood", "")
 	}
+	s = &scope{parent: s, rowsOut: rows}
+	if err := a.with(list.With, s); err != nil {
+		return nil, err
+	}
 	var out []column
-	dedup := false
-	for i, sel := range n.SelectList.Selects {
+	for i, part := range list.Selects {
 		var (
-			cols []column
-			err  error
+			cols  []column
+			err   error
+			after *ast.SetOprType
 		)
-		switch sel := sel.(type) {
+		switch part := part.(type) {
 		case *ast.SelectStmt:
-			if i > 0 && sel.AfterSetOperator != nil && *sel.AfterSetOperator != ast.UnionAll {
-				dedup = true
-			}
-			cols, err = a.query(sel, s, rows)
+			after = part.AfterSetOperator
+			cols, err = a.query(part, s, rows)
+		case *ast.SetOprSelectList:
+			after = part.AfterSetOperator
+			cols, err = a.bracketed(part, s, rows)
 		default:
-			return nil, unsupported("parentheses around parts of a set operation are not understood", "Use derived tables.")
+			err = unsupported("this form of set operation is not understood", "Use derived tables.")
 		}
 		if err != nil {
 			return nil, err
@@ -75,19 +95,31 @@ func (a *analysis) setOperation(n *ast.SetOprStmt, parent *scope, rows bool) ([]
 				Message: "the parts of a set operation have different numbers of columns"}
 		}
 		for j := range out {
+			if after == nil || *after != ast.UnionAll {
+				a.compared(&out[j], connectors.UseGroup)
+				a.compared(&cols[j], connectors.UseGroup)
+			}
 			out[j] = a.merge(out[j], cols[j])
 		}
 	}
-	if dedup {
-		for _, c := range out {
-			a.compared(&c, connectors.UseGroup)
-		}
-	}
-	s.fields = out
-	if err := a.orderBy(n.OrderBy, s); err != nil {
+	return out, nil
+}
+
+// bracketed is a set operation in parentheses.
+func (a *analysis) bracketed(list *ast.SetOprSelectList, s *scope, rows bool) ([]column, error) {
+	if err := a.enter(); err != nil {
 		return nil, err
 	}
-	return out, a.limit(n.Limit, s, true)
+	defer a.leave()
+	cols, err := a.parts(list, s, rows)
+	if err != nil {
+		return nil, err
+	}
+	s = &scope{parent: s, fields: cols}
+	if err := a.orderBy(list.OrderBy, list.Limit, s); err != nil {
+		return nil, err
+	}
+	return cols, a.limit(list.Limit, s, false)
 }
 
 // merge is a column that is one or the other.
@@ -98,48 +130,81 @@ func (*analysis) merge(x, y column) column {
 	if x.class != nil && (y.class == nil || y.class.Name != x.class.Name || !x.plain || !y.plain) {
 		x.plain = false
 	}
-	x.ref, x.gateway, x.count = nil, false, x.count || y.count
+	x.ref, x.base, x.gateway, x.count = nil, nil, false, x.count || y.count
 	return x
 }
 
-// with analyses common table expressions into the scope.
+// with analyses common table expressions into the scope. Each is sent under a
+// hidden name: servers differ from each other about which names a nested WITH
+// sees, and one that looked past an expression to a table of its name would read
+// that table raw.
 func (a *analysis) with(w *ast.WithClause, s *scope) error {
 	if w == nil {
 		return nil
 	}
-	s.ctes = map[string][]column{}
+	s.ctes = map[string]cte{}
 	a.st.Shape.Recursive = a.st.Shape.Recursive || w.IsRecursive
 	for _, c := range w.CTEs {
-		if w.IsRecursive && len(c.ColNameList) > 0 {
-			cols := make([]column, len(c.ColNameList))
-			for i, name := range c.ColNameList {
-				cols[i].name = name.O
+		name := c.Name.L
+		if _, twice := s.ctes[name]; twice {
+			return &connectors.Error{Kind: connectors.KindStatement, SQLState: "42000",
+				Message: "two common table expressions have the name " + word(c.Name.O)}
+		}
+		c.Name = ast.NewCIStr(a.hide())
+		if w.IsRecursive {
+			own, err := a.ofItself(c, s)
+			if err != nil {
+				return err
 			}
-			s.ctes[c.Name.L] = cols // what it may say of itself
-		} else if w.IsRecursive {
-			if first := a.firstPart(c.Query.Query); first != nil {
-				cols, err := a.dry(first, s)
-				if err != nil {
-					return err
-				}
-				s.ctes[c.Name.L] = cols
+			if own != nil {
+				s.ctes[name] = cte{columns: own, hidden: c.Name.O, outlet: &outlet{out: true, open: true}}
 			}
 		}
-		cols, err := a.query(c.Query, s, s.rowsOut)
+		inside, reads := len(a.rewrites), len(a.reads)
+		cols, err := a.withQuery(c, w.IsRecursive, s)
 		if err != nil {
 			return err
 		}
-		if len(c.ColNameList) > 0 {
-			if len(c.ColNameList) != len(cols) {
-				return &connectors.Error{Kind: connectors.KindStatement, Message: "a common table expression names another number of columns"}
-			}
-			for i, name := range c.ColNameList {
-				cols[i].name = name.O
-			}
-		}
-		s.ctes[c.Name.L] = cols
+		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{}}
+		s.ctes[name] = one
+		a.enclose(one.outlet, inside, reads)
 	}
 	return nil
+}
+
+// ofItself is what a recursive expression may say of itself.
+func (a *analysis) ofItself(c *ast.CommonTableExpression, s *scope) ([]column, error) {
+	var cols []column
+	for _, name := range c.ColNameList {
+		cols = append(cols, column{name: name.O})
+	}
+	if first := a.firstPart(c.Query.Query); cols == nil && first != nil {
+		return a.dry(first, s)
+	}
+	return cols, nil
+}
+
+// withQuery analyses the query of a common table expression.
+func (a *analysis) withQuery(c *ast.CommonTableExpression, recursive bool, s *scope) ([]column, error) {
+	before := len(a.st.Uses)
+	cols, err := a.query(c.Query, &scope{parent: s, body: true}, s.rowsOut)
+	if err != nil {
+		return nil, err
+	}
+	if a.strict && recursive { // its columns may have gone round
+		for i := range cols {
+			cols[i] = a.tainted(cols[i], before)
+		}
+	}
+	if len(c.ColNameList) > 0 {
+		if len(c.ColNameList) != len(cols) {
+			return nil, &connectors.Error{Kind: connectors.KindStatement, Message: "a common table expression names another number of columns"}
+		}
+		for i, name := range c.ColNameList {
+			cols[i].name = name.O
+		}
+	}
+	return cols, nil
 }
 
 // firstPart is the part of a recursive query that does not refer to itself.
@@ -166,7 +231,7 @@ func (a *analysis) dry(n *ast.SelectStmt, s *scope) ([]column, error) {
 func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]column, error) {
 	switch {
 	case n.Kind != ast.SelectStmtKindSelect:
-		return nil, unsupported("TABLE and VALUES statements are not understood", "Use SELECT.")
+		return nil, unsupported("TABLE and VALUES statements are not understood", "Use SELECT … UNION ALL SELECT ….")
 	case n.SelectIntoOpt != nil:
 		return nil, unsupported("SELECT … INTO is not possible through the gateway", "Results are returned as JSON.")
 	case len(n.TableHints) > 0:
@@ -176,7 +241,8 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 	}
 	if n.LockInfo != nil && n.LockInfo.LockType != ast.SelectLockNone {
 		a.st.Shape.Locking = true
-		return nil, unsupported("FOR UPDATE and LOCK IN SHARE MODE are not possible through the gateway", "Leave the lock out.")
+		return nil, unsupported("FOR UPDATE and LOCK IN SHARE MODE do nothing here: each request is a transaction of its own, so the lock ends with the answer",
+			"Leave the lock out. To change only what is still as it was read, compare it in the WHERE of the UPDATE.")
 	}
 	top := a.top()
 	grouped := n.GroupBy != nil
@@ -186,7 +252,8 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, err
 	}
 	if n.From != nil {
-		if _, err := a.tableRefs(n.From.TableRefs, s); err != nil {
+		var err error
+		if s.stars, _, err = a.tableRefs(n.From.TableRefs, s); err != nil {
 			return nil, err
 		}
 	}
@@ -205,31 +272,39 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, err
 	}
 	s.fields = out
-	if n.Distinct {
-		for i := range out {
-			a.compared(&out[i], connectors.UseGroup)
-		}
-	}
-	if n.GroupBy != nil {
-		for _, item := range n.GroupBy.Items {
-			if err := a.item(item, s, connectors.UseGroup, fromFirst); err != nil {
-				return nil, err
-			}
-		}
+	if err := a.grouping(n, s, out); err != nil {
+		return nil, err
 	}
 	if n.Having != nil {
 		if err := a.condition(n.Having.Expr, s, connectors.UsePredicate, fieldsFirst); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.orderBy(n.OrderBy, s); err != nil {
+	if err := a.orderBy(n.OrderBy, n.Limit, s); err != nil {
 		return nil, err
 	}
 	if err := a.limit(n.Limit, s, top); err != nil {
 		return nil, err
 	}
+	if n.Distinct && !grouped && !aggregate && !a.distinctRows(n, s) {
+		grouped, s.rowsOut = true, false
+	}
+	if n.GroupBy != nil && a.groupsByKey(n, s) { // each group is a row
+		s.rowsOut = rows && (top || !smallLimit(n.Limit))
+		a.st.GroupsByKey = a.st.GroupsByKey || top
+	}
 	a.shape(n, s, top, grouped, aggregate)
-	return out, nil
+	return a.cells(n, s, out, top)
+}
+
+// distinctRows reports whether DISTINCT takes nothing away, since a primary key
+// is in the select list.
+func (a *analysis) distinctRows(n *ast.SelectStmt, s *scope) bool {
+	groups := &ast.SelectStmt{Fields: &ast.FieldList{}, GroupBy: &ast.GroupByClause{}}
+	for _, f := range n.Fields.Fields {
+		groups.GroupBy.Items = append(groups.GroupBy.Items, &ast.ByItem{Expr: f.Expr})
+	}
+	return a.groupsByKey(groups, s)
 }
 
 // shape notes the form of a level for rules.
@@ -261,7 +336,11 @@ func (a *analysis) shape(n *ast.SelectStmt, s *scope, top, grouped, aggregate bo
 		}
 	}
 	for _, src := range s.sources {
-		if src.table != nil && a.protected(src.table) {
+		a.st.RowsOut = a.st.RowsOut || src.table != nil && s.rowsOut
+		if src.outlet != nil && s.rowsOut {
+			src.outlet.out = true
+		}
+		if src.outlet != nil || src.table != nil && a.protected(src.table) {
 			src.rows = s.rowsOut
 		}
 	}
@@ -325,16 +404,95 @@ func (a *analysis) limit(l *ast.Limit, s *scope, top bool) error {
 	return nil
 }
 
-func (a *analysis) orderBy(o *ast.OrderByClause, s *scope) error {
+// orderBy analyses a query's ORDER BY. Where it does not choose rows, ordering
+// by a mask does no harm, and is said.
+func (a *analysis) orderBy(o *ast.OrderByClause, l *ast.Limit, s *scope) error {
 	if o == nil {
 		return nil
 	}
-	for _, item := range o.Items {
+	defer func() { a.harmless = false }()
+	for i, item := range o.Items {
+		a.harmless = i > 0 || l == nil
 		if err := a.item(item, s, connectors.UseOrder, fieldsFirst); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// grouping analyses DISTINCT and GROUP BY. Beside a table's key, its other
+// columns make no group: then their masks do not lie.
+func (a *analysis) grouping(n *ast.SelectStmt, s *scope, out []column) error {
+	defer func() { a.keyed = nil }()
+	if n.Distinct {
+		a.keyed = keyedBy(out)
+		for i := range out {
+			a.compared(&out[i], connectors.UseGroup)
+		}
+	}
+	if n.GroupBy == nil {
+		return nil
+	}
+	a.keyed = keyedBy(a.groupColumns(n, s))
+	for _, item := range n.GroupBy.Items {
+		if err := a.item(item, s, connectors.UseGroup, fromFirst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupColumns are the plain columns of GROUP BY.
+func (a *analysis) groupColumns(n *ast.SelectStmt, s *scope) []column {
+	if n.GroupBy == nil {
+		return nil
+	}
+	var columns []column
+	for _, item := range n.GroupBy.Items {
+		switch e := item.Expr.(type) {
+		case *ast.PositionExpr:
+			if e.P == nil && e.N >= 1 && e.N <= len(s.fields) {
+				columns = append(columns, s.fields[e.N-1])
+			}
+		case *ast.ColumnNameExpr:
+			if f, err := a.resolve(s, e.Name, fromFirst); err == nil && f.own {
+				c := *f.column
+				if f.source != nil {
+					c.via = f.source
+				}
+				columns = append(columns, c)
+			}
+		}
+	}
+	return columns
+}
+
+// keyedBy are the references whose whole primary key is among some columns.
+func keyedBy(columns []column) map[rowOf]bool {
+	names := map[rowOf][]string{}
+	for _, c := range columns {
+		if c.base != nil && c.ref != nil {
+			names[rowOf{c.base, c.via}] = append(names[rowOf{c.base, c.via}], c.ref.Column)
+		}
+	}
+	out := map[rowOf]bool{}
+	for row, list := range names {
+		out[row] = row.base.table.keyed(list)
+	}
+	return out
+}
+
+// keyed reports whether columns hold the table's whole primary key.
+func (t *table) keyed(columns []string) bool {
+	has := false
+	for _, c := range t.columns {
+		if c.key == "PRI" {
+			if has = slices.Contains(columns, c.name); !has {
+				return false
+			}
+		}
+	}
+	return has
 }
 
 // item is one expression of GROUP BY, ORDER BY or PARTITION BY.
@@ -343,17 +501,15 @@ func (a *analysis) item(item *ast.ByItem, s *scope, kind connectors.UseKind, ord
 		if p.P != nil || p.N < 1 || p.N > len(s.fields) {
 			return unsupported("a position in ORDER BY or GROUP BY is not one of the select list", "")
 		}
-		a.compared(&s.fields[p.N-1], kind)
+		c := &s.fields[p.N-1]
+		if c.gateway {
+			item.Expr = &ast.ColumnNameExpr{Name: maskedName(c)}
+		}
+		a.compared(c, kind)
 		return nil
 	}
-	c, err := a.expr(item.Expr, s, kind, order)
-	if err != nil {
-		return err
-	}
-	if _, bare := item.Expr.(*ast.ColumnNameExpr); bare && c.plain && c.class != nil {
-		return nil // noted by expr
-	}
-	return nil
+	_, err := a.expr(item.Expr, s, kind, order)
+	return err
 }
 
 // compared notes that a column's values decide about rows.
@@ -362,7 +518,14 @@ func (a *analysis) compared(c *column, kind connectors.UseKind) {
 		return
 	}
 	seen := connectors.SeenGeneralised
-	if c.hides() {
+	switch {
+	case !c.hides():
+	case kind == connectors.UseGroup && c.base != nil && c.plain && a.keyed[rowOf{c.base, c.via}]:
+		seen = connectors.SeenMasked
+	case kind == connectors.UseOrder && a.harmless:
+		seen = connectors.SeenMasked
+		a.note(c.origin.String() + " is masked; ordering by it means nothing.")
+	default:
 		seen = connectors.SeenDestroyed
 	}
 	a.use(c.origin, *c.class, kind, seen, false)

@@ -2,7 +2,9 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/format"
@@ -10,31 +12,62 @@ import (
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
-// hiddenPrefix begins the names under which a derived table carries a raw
-// column for the one comparison or output that may see it. No client may use
-// such a name.
+// hiddenPrefix begins the names that are ours: of a raw column that a derived
+// table carries for the one comparison or output that may see it, of that
+// output, and of common table expressions. No client may use such a name.
 const hiddenPrefix = "chaperone_raw_"
 
-// point makes a reference see the raw column, under a hidden name. In a write
-// the target itself is not wrapped, so its own name already is the raw one.
+// hide makes a new hidden name.
+func (a *analysis) hide() string {
+	a.hidden++
+	return fmt.Sprintf("%s%d", hiddenPrefix, a.hidden-1)
+}
+
+// reserved reports whether a text holds a hidden name, or what a server takes
+// for one: its names ignore case and accents.
+func reserved(text string) bool {
+	at := []rune(text)
+	for i := range at {
+		if len(at)-i < len(hiddenPrefix) {
+			return false
+		}
+		same := true
+		for j := 0; same && j < len(hiddenPrefix); j++ {
+			r := unicode.ToLower(at[i+j])
+			same = r == rune(hiddenPrefix[j]) || r > unicode.MaxASCII && unicode.Is(unicode.Latin, r)
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+// point makes a comparison see the raw column, and use its index.
 func (a *analysis) point(ref *ast.ColumnNameExpr, f found, src *source) {
+	a.carry(ref, f, src)
+	src.sought[f.column.name] = true
+}
+
+// carry makes a reference see the raw column, under a hidden name. In a write
+// the target itself is not wrapped, so its own name already is the raw one.
+func (a *analysis) carry(ref *ast.ColumnNameExpr, f found, src *source) {
 	a.unqualify(ref, f)
 	if !src.wrapped {
 		return
 	}
+	a.pointed = true
 	hidden, ok := src.raw[f.column.name]
 	if !ok {
-		hidden = fmt.Sprintf("%s%d", hiddenPrefix, a.hidden) // unique: no NATURAL JOIN may meet two
-		a.hidden++
+		hidden = a.hide() // unique: no NATURAL JOIN may meet two
 		src.raw[f.column.name] = hidden
 	}
 	ref.Name.Table, ref.Name.Name = ast.NewCIStr(src.name), ast.NewCIStr(hidden)
 }
 
-// unqualify drops the database from a reference to a table that becomes a
-// derived one.
+// unqualify drops the database from a reference: a derived table has none.
 func (*analysis) unqualify(ref *ast.ColumnNameExpr, f found) {
-	if f.source != nil && f.source.wrapped {
+	if f.source != nil {
 		ref.Name.Schema = ast.CIStr{}
 	}
 }
@@ -42,6 +75,9 @@ func (*analysis) unqualify(ref *ast.ColumnNameExpr, f found) {
 // rewrite replaces every reference to a table with protected columns by a
 // derived table of the same name, whose protected columns are masked.
 func (a *analysis) rewrite() error {
+	if err := a.maskedOnly(); err != nil {
+		return err
+	}
 	for _, src := range a.rewrites {
 		if src.ref == nil {
 			continue // the target of a write
@@ -58,136 +94,155 @@ func (a *analysis) rewrite() error {
 		if !ok {
 			return fmt.Errorf("a mask is no SELECT")
 		}
+		a.understood[sel] = true
 		src.ref.Source, src.ref.AsName = sel, ast.NewCIStr(src.name)
 	}
 	// Every protected source whose rows can reach the result is filtered, or
 	// the statement is not.
 	a.st.Shape.Filtered = true
 	for _, src := range a.rewrites {
-		if src.rows && !src.filtered {
-			a.st.Shape.Filtered = false
+		if src.rows && a.protected(src.table) {
+			a.st.ProtectedRowsOut = a.st.ProtectedRowsOut || src.reaches()
+			a.st.Shape.Filtered = a.st.Shape.Filtered && !src.loose()
 		}
 	}
 	return nil
 }
 
+// complete refuses a statement with a table, call or variable that the walk did
+// not meet: a place in the tree that was forgotten would be sent as it is.
+func (a *analysis) complete(node ast.Node) error {
+	v := &forgotten{understood: a.understood}
+	node.Accept(v)
+	if v.found {
+		return unsupported("a part of the statement is not understood", "Write it more simply.")
+	}
+	return nil
+}
+
+type forgotten struct {
+	understood map[ast.Node]bool
+	found      bool
+}
+
+// Enter looks at what reads or does something; what is below a mask is ours.
+func (v *forgotten) Enter(n ast.Node) (ast.Node, bool) {
+	switch n.(type) {
+	case *ast.SelectStmt:
+		return n, v.understood[n]
+	case *ast.TableName, *ast.FuncCallExpr, *ast.VariableExpr:
+		v.found = v.found || !v.understood[n]
+	}
+	return n, v.found
+}
+
+// Leave is part of the visitor.
+func (*forgotten) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
 // derived writes the SELECT that stands for a table.
 func (a *analysis) derived(src *source) (string, error) {
-	var b strings.Builder
-	b.WriteString("SELECT ")
+	known := a.protection(src.table)
+	var list []string
 	for i, c := range src.table.columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
 		name := quote(c.name)
-		base := masking.ColumnRef{Schema: src.table.schema, Relation: src.table.name, Column: c.name}
-		if class, ok := a.in.Classes.Class(base); ok {
-			b.WriteString(a.mask(class, c) + " AS " + name)
-		} else {
-			b.WriteString(name)
+		class, ok := known.classes[c.name]
+		switch {
+		case !src.columns[i].used:
+		case !ok:
+			list = append(list, name)
+		case class.computed:
+			list = append(list, a.computed(c)+" AS "+name)
+		default:
+			list = append(list, a.again(class.Class, c)+" AS "+name)
 		}
 		if hidden, ok := src.raw[c.name]; ok {
-			b.WriteString(", " + name + " AS " + quote(hidden))
+			list = append(list, name+" AS "+quote(hidden))
+		}
+		if hidden, ok := src.dated[c.name]; ok {
+			list = append(list, dated(c, src.movedBy)+" AS "+quote(hidden))
 		}
 	}
-	b.WriteString(" FROM " + quote(src.table.schema) + "." + quote(src.table.name))
+	if len(list) == 0 { // such as for count(*)
+		list = append(list, "1 AS "+quote(hiddenPrefix+"none"))
+	}
+	var b strings.Builder
+	b.WriteString("SELECT " + strings.Join(list, ", "))
+	b.WriteString(" FROM " + quote(a.stored(src.table)) + "." + quote(src.table.name))
+	if ignored := exposing(src, known); len(ignored) > 0 && a.cat.masked == "" { // a view has no indexes
+		b.WriteString(" IGNORE INDEX (" + strings.Join(ignored, ", ") + ")")
+	}
+	if known.ordered {
+		// By every visible column as masked, so that the order in which the view
+		// made its rows is lost. Without a LIMIT, MariaDB would drop the order.
+		b.WriteString(" ORDER BY ")
+		for i, c := range src.table.columns {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			if class, ok := known.classes[c.name]; ok && class.computed {
+				b.WriteString(a.computed(c))
+			} else if ok {
+				b.WriteString(a.again(class.Class, c))
+			} else {
+				b.WriteString(quote(c.name))
+			}
+		}
+		b.WriteString(" LIMIT 18446744073709551615")
+	}
 	return b.String(), nil
 }
 
-// mask writes a class's mask over a column. A kind or type that is not known is
-// a typed NULL.
-func (a *analysis) mask(class masking.Class, c tableColumn) string {
-	name := quote(c.name)
-	switch class.Mask.Kind {
-	case masking.Redact, masking.Token:
-		if !isText(c.dataType) {
-			return null(c.dataType)
-		}
-		text := class.Mask.Text
-		if text == "" {
-			text = masking.RedactText
-		}
-		if c.length > 0 && int64(len(text)) > c.length {
-			text = text[:c.length]
-		}
-		return keepNull(c, name, literal(text))
-	case masking.ZIP3:
-		if !isText(c.dataType) {
-			return null(c.dataType)
-		}
-		zip := "LEFT(LPAD(" + name + ", 5, '0'), 3)"
-		return "CASE WHEN " + name + " IS NULL THEN NULL WHEN " + name + " NOT REGEXP '^[0-9]{3,5}(-?[0-9]{4})?$' OR " + zip +
-			" IN (" + literals(a.in.Classes.Profile().LowPopulationZIP3) + ") THEN '000' ELSE " + zip + " END"
-	case masking.Year, masking.BirthYear:
-		return a.year(class, c, name)
+// exposing are the indexes in whose order a protected column shows: rows that
+// are read through one come in that order. One that a raw comparison needs is
+// left, and so is one that has it at a later place, if no other begins alike:
+// which of a group's rows come first is less than to read the table whole.
+func exposing(src *source, known *protection) []string {
+	if src.table.kind != "table" {
+		return nil
 	}
-	return null(c.dataType)
+	ordered, needed := map[string]bool{}, map[string]bool{}
+	var list []string
+	for _, c := range src.table.columns {
+		_, protected := known.classes[c.name]
+		for i, index := range slices.Concat(c.leads, c.within) {
+			ordered[index] = ordered[index] || protected
+			needed[index] = needed[index] || src.sought[c.name]
+			if protected && i < len(c.leads) {
+				list = append(list, index)
+			}
+		}
+	}
+	for _, c := range src.table.columns {
+		if _, protected := known.classes[c.name]; protected || !slices.ContainsFunc(c.leads, func(index string) bool { return !ordered[index] }) {
+			continue
+		}
+		for _, index := range c.leads {
+			if ordered[index] {
+				list = append(list, index)
+			}
+		}
+	}
+	list = slices.DeleteFunc(list, func(index string) bool { return needed[index] })
+	for i := range list {
+		list[i] = quote(list[i])
+	}
+	return list
 }
 
-// year is the first instant of the year, and for a date of birth at most that
-// of 90 years ago.
-func (a *analysis) year(class masking.Class, c tableColumn, name string) string {
-	typ := map[string]string{"date": "DATE", "datetime": "DATETIME", "timestamp": "DATETIME"}[c.dataType]
-	if typ == "" {
-		return null(c.dataType)
-	}
-	first := "CAST(CONCAT(LPAD(YEAR(" + name + "), 4, '0'), '-01-01') AS " + typ + ")"
-	if class.Mask.Kind == masking.Year {
-		return first
-	}
-	bound := a.in.Today.AddDate(-90, 0, 0) // born then or earlier is 90 or older
-	return fmt.Sprintf("CASE WHEN %s <= '%s' THEN CAST('%04d-01-01' AS %s) ELSE %s END", name, bound.Format("2006-01-02")+" 23:59:59",
-		bound.Year(), typ, first)
+// computed stands for an expression over protected columns: it is not
+// evaluated, since whether it fails would tell.
+func (a *analysis) computed(c tableColumn) string {
+	c.nullable = false
+	return a.mask(masking.Class{Mask: masking.Mask{Kind: masking.Redact}}, c)
 }
 
-func keepNull(c tableColumn, name, text string) string {
-	if !c.nullable {
-		return text
-	}
-	return "CASE WHEN " + name + " IS NULL THEN NULL ELSE " + text + " END"
-}
+func (a *analysis) mask(class masking.Class, c tableColumn) string { return a.masks().mask(class, c) }
 
-func isText(dataType string) bool {
-	switch dataType {
-	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set":
-		return true
-	}
-	return false
-}
-
-// null is a NULL of about the column's type.
-func null(dataType string) string {
-	switch dataType {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit":
-		return "CAST(NULL AS SIGNED)"
-	case "decimal", "float", "double":
-		return "CAST(NULL AS DECIMAL(65,30))"
-	case "date":
-		return "CAST(NULL AS DATE)"
-	case "datetime", "timestamp":
-		return "CAST(NULL AS DATETIME)"
-	case "time":
-		return "CAST(NULL AS TIME)"
-	}
-	return "CAST(NULL AS CHAR)"
+func (a *analysis) masks() maskWriter {
+	return maskWriter{profile: a.in.Classes.Profile(), today: a.in.Today}
 }
 
 func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
-
-func literal(text string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'"
-}
-
-func literals(list []string) string {
-	out := make([]string, 0, len(list)+1)
-	for _, text := range list {
-		out = append(out, literal(text))
-	}
-	if len(out) == 0 {
-		return "'000'"
-	}
-	return strings.Join(out, ", ")
-}
 
 // flags of restoring. Brackets are written around every operation, so that the
 // two grammars' precedences cannot differ; backslashes are escaped, as the
@@ -258,7 +313,21 @@ func (v *outliner) detail(n ast.Node) {
 	case *ast.SelectField:
 		fmt.Fprintf(&v.b, " %q", n.AsName.O)
 	case *ast.SelectStmt:
-		fmt.Fprintf(&v.b, " %v", n.Distinct)
+		fmt.Fprintf(&v.b, " %v %s", n.Distinct, operatorOf(n.AfterSetOperator))
+	case *ast.SetOprSelectList:
+		fmt.Fprintf(&v.b, " %s", operatorOf(n.AfterSetOperator))
+	case *ast.CompareSubqueryExpr:
+		fmt.Fprintf(&v.b, " %v %v", n.Op, n.All)
+	case *ast.GroupByClause:
+		fmt.Fprintf(&v.b, " %v", n.Rollup)
+	case *ast.FuncCastExpr:
+		fmt.Fprintf(&v.b, " %v %s", n.FunctionType, n.Tp.String())
+	case *ast.TimeUnitExpr:
+		fmt.Fprintf(&v.b, " %v", n.Unit)
+	case *ast.TrimDirectionExpr:
+		fmt.Fprintf(&v.b, " %v", n.Direction)
+	case *ast.SetCollationExpr:
+		fmt.Fprintf(&v.b, " %s", n.Collate)
 	case *ast.Join:
 		fmt.Fprintf(&v.b, " %v %v", n.Tp, n.NaturalJoin)
 	case *ast.ByItem:
@@ -282,6 +351,13 @@ func (v *outliner) detail(n ast.Node) {
 	case ast.ValueExpr:
 		fmt.Fprintf(&v.b, " %q", fmt.Sprint(n.GetValue()))
 	}
+}
+
+func operatorOf(t *ast.SetOprType) string {
+	if t == nil {
+		return ""
+	}
+	return t.String()
 }
 
 func (v *outliner) Leave(n ast.Node) (ast.Node, bool) {

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -22,11 +23,27 @@ type column struct {
 	plain bool
 	// origin is the protected column that class is of.
 	origin masking.ColumnRef
+	// computed is true for a column that is itself an expression over protected
+	// columns, of a view or generated.
+	computed bool
 	// gateway is true if the gateway masks it.
 	gateway bool
+	// typ is the type of what it then is, if not text.
+	typ string
 	// count is true for a count over protected relations.
-	count bool
+	count  bool
+	counts []int
+	cell   bool // a count that the rewriting added
+	// used is true once the statement names it, so that its derived table must
+	// have it.
+	used bool
+	// base is the reference to the table that it is a column of, and via the
+	// source of the level at hand through which it came.
+	base, via *source
 }
+
+// rowOf is a reference to a table as seen through a source.
+type rowOf struct{ base, via *source }
 
 // hides reports whether comparing the column would compare a mask that hides
 // the value.
@@ -41,9 +58,43 @@ type source struct {
 	wrapped bool
 	// raw maps columns to the hidden name under which a raw one is added.
 	raw map[string]string
+	// dated are those of dates with their person, which is movedBy.
+	dated   map[string]string
+	movedBy tableColumn
+	// sought are the columns whose raw value is compared.
+	sought map[string]bool
 	// filtered, and joined to which others, for the statement's shape.
 	filtered bool
-	rows     bool // its rows can reach the result
+	rows     bool      // its rows can reach the result
+	outlet   *outlet   // of what it stands for
+	within   []*outlet // it is read inside of these
+	person   bool      // its rows are one person's, by a lookup
+}
+
+// reaches reports whether rows of a source can reach the result, also through
+// the common table expressions that it is in.
+func (src *source) reaches() bool {
+	return src.rows && !slices.ContainsFunc(src.within, func(r *outlet) bool { return !r.out })
+}
+
+// loose reports whether its rows can reach the result without a condition that
+// chooses among them, its own or one on what they are read through.
+func (src *source) loose() bool {
+	return src.rows && !src.filtered && !slices.ContainsFunc(src.within, func(o *outlet) bool { return !o.loose() })
+}
+
+// useAll notes that every column is named, if only by chance.
+func (src *source) useAll() {
+	for i := range src.columns {
+		src.columns[i].used = true
+	}
+}
+
+// shown is one column that * stands for.
+type shown struct {
+	name   string
+	source *source // nil for a column that USING merged
+	column *column
 }
 
 // scope is what names mean at one level of a query.
@@ -52,22 +103,69 @@ type scope struct {
 	sources []*source
 	// merged are columns that USING or NATURAL made one, by lower-case name.
 	merged map[string]bool
+	stars  []shown
 	// fields are the select list's columns, for ORDER BY, GROUP BY and HAVING.
 	fields []column
-	ctes   map[string][]column
+	ctes   map[string]cte
+	// nested is the scope around a subquery or derived table, body that around
+	// the query of a common table expression.
+	nested, body bool
 	// rowsOut is true if rows of this level can reach the result.
 	rowsOut bool
 	links   [][2]*source
 }
 
-// cte finds a common table expression by name.
-func (s *scope) cte(name string) ([]column, bool) {
-	for ; s != nil; s = s.parent {
-		if cols, ok := s.ctes[strings.ToLower(name)]; ok {
-			return cols, true
-		}
+// cte is a common table expression: what it has, and the name under which it is
+// sent.
+type cte struct {
+	columns []column
+	hidden  string
+	outlet  *outlet
+	// far is true if MariaDB does not find it from here: a WITH of a derived
+	// table or subquery does not see those outside.
+	far bool
+}
+
+// outlet is where rows of a common table expression or a derived table go.
+type outlet struct {
+	// out is true if they are read where rows can reach the result.
+	out bool
+	// open is true of what reads itself: nothing is known to filter it.
+	open    bool
+	readers []*source
+}
+
+// loose reports whether rows reach the result that no condition chose.
+func (o *outlet) loose() bool { return o.open || slices.ContainsFunc(o.readers, (*source).loose) }
+
+// reading notes a reference to what has an outlet.
+func (a *analysis) reading(src *source, o *outlet) *source {
+	src.outlet, o.readers, a.reads = o, append(o.readers, src), append(a.reads, src)
+	return src
+}
+
+// enclose notes that what was read since is read through an outlet.
+func (a *analysis) enclose(o *outlet, rewrites, reads int) {
+	for _, src := range slices.Concat(a.rewrites[rewrites:], a.reads[reads:]) {
+		src.within = append(src.within, o)
 	}
-	return nil, false
+}
+
+// visibleCTEs are the common table expressions in sight, inner ones first.
+func (s *scope) visibleCTEs() map[string]cte {
+	out := map[string]cte{}
+	body, far := false, false
+	for ; s != nil; s = s.parent {
+		far = far || body && s.nested
+		for name, one := range s.ctes {
+			if _, ok := out[name]; !ok {
+				one.far = one.far || far
+				out[name] = one
+			}
+		}
+		body = body || s.body
+	}
+	return out
 }
 
 // where in a select list's order of names a reference stands.
@@ -116,6 +214,9 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 			return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "23000",
 				Message: "the column name is ambiguous: " + word(n.Name.O), Hint: "Qualify it with the table's alias."}
 		}
+		for _, hit := range hits { // several are merged
+			hit.column.used = true
+		}
 		if len(hits) > 0 {
 			return hits[0], nil
 		}
@@ -153,8 +254,11 @@ func (a *analysis) noColumn(s *scope, n *ast.ColumnName) error {
 			}
 		}
 	}
-	return &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42S22", Message: "no such column: " + word(n.Name.O),
-		Hint: suggest(n.Name.O, names)}
+	hint := suggest(n.Name.O, names)
+	if dataStatistics[n.Name.L] {
+		hint = "The server's statistics of data are not shown. Use COUNT(*) on the table."
+	}
+	return &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42S22", Message: "no such column: " + word(n.Name.O), Hint: hint}
 }
 
 // tableNamed finds a table or view of the database, or an information_schema

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -23,6 +24,7 @@ type session struct {
 	id       int64
 	flavour  flavour
 	database string
+	masked   string
 	closed   bool
 
 	st   *connectors.Statement
@@ -36,10 +38,11 @@ func (s *session) ID() string { return strconv.FormatInt(s.id, 10) }
 
 // Catalog reads a snapshot.
 func (s *session) Catalog(ctx context.Context) (connectors.Catalog, error) {
-	cat, err := loadCatalog(ctx, s.conn, s.database)
+	cat, err := loadCatalog(ctx, s.conn, cmp.Or(s.masked, s.database))
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	cat.readMasked(s.masked, s.database)
 	return cat, nil
 }
 
@@ -58,6 +61,9 @@ func (s *session) Close(context.Context) error {
 func (s *session) Prepare(ctx context.Context, st *connectors.Statement, args []connectors.Param, lim connectors.Limits,
 ) (connectors.Estimate, error) {
 	s.st, s.lim = st, lim
+	if s.stmt != nil { // a fuzzer runs many statements in one session
+		_ = s.stmt.Close()
+	}
 	var err error
 	if s.args, err = bind(args); err != nil {
 		return connectors.Estimate{}, err
@@ -97,6 +103,9 @@ func (s *session) estimate(ctx context.Context) (connectors.Estimate, error) {
 	if s.flavour == embedded {
 		return connectors.Estimate{}, nil // its EXPLAIN has no row counts
 	}
+	if s.masked != "" {
+		return connectors.Estimate{}, nil // EXPLAIN of a view asks for rights on its tables
+	}
 	stmt, err := s.conn.PrepareContext(ctx, "EXPLAIN FORMAT=JSON "+s.st.Text)
 	if err != nil {
 		return connectors.Estimate{}, s.failed(ctx, err)
@@ -110,50 +119,107 @@ func (s *session) estimate(ctx context.Context) (connectors.Estimate, error) {
 	if err := json.Unmarshal([]byte(text), &tree); err != nil {
 		return connectors.Estimate{}, nil
 	}
-	est := connectors.Estimate{Known: true, Rows: 1}
-	walkPlan(tree, &est)
-	return est, nil
+	var w walkPlan
+	rows := w.rows(tree)
+	return connectors.Estimate{Known: true, Rows: rows, Cost: w.read, Scanned: w.scanned, Guess: w.guess}, nil
 }
 
-// walkPlan multiplies the tables of each block's nested loop: the rows that the
-// largest block produces, before grouping and LIMIT.
-func walkPlan(node any, est *connectors.Estimate) {
-	total := 0.0
-	var walk func(node any) float64
-	walk = func(node any) float64 {
-		switch n := node.(type) {
-		case map[string]any:
-			product := 1.0
-			if table, ok := n["table"].(map[string]any); ok {
-				rows := number(table, "rows", "rows_examined_per_scan")
-				if f := number(table, "filtered"); f > 0 && f <= 100 {
-					rows = rows * f / 100
-				}
-				est.Scanned = max(est.Scanned, number(table, "rows", "rows_examined_per_scan"))
-				total += rows
-				product = max(rows, 0)
-				for name, child := range table {
-					if name != "table" {
-						walk(child)
-					}
-				}
-				return product
-			}
-			for _, child := range n {
-				product *= walk(child)
-			}
-			return product
-		case []any:
-			product := 1.0
-			for _, child := range n {
-				product *= walk(child)
-			}
-			return product
+// distinctUnknown is how many distinct values are taken where none are known,
+// which is PostgreSQL's number: so often a cached subquery runs.
+const distinctUnknown = 200
+
+// walkPlan adds up what a plan reads. The rows of a block are those of its
+// nested loop, before grouping and LIMIT; those of a union are added.
+type walkPlan struct {
+	scanned, read float64
+	guess         bool
+}
+
+// rows of a part of a plan.
+func (w *walkPlan) rows(node any) float64 {
+	product := 1.0
+	switch n := node.(type) {
+	case []any:
+		for _, child := range n {
+			product *= w.rows(child)
 		}
+	case map[string]any:
+		for name, child := range n {
+			switch {
+			case name == "table":
+				product *= w.table(child)
+			case name == "query_specifications":
+				product *= w.union(child)
+			case !strings.HasSuffix(name, "subqueries"):
+				product *= w.rows(child)
+			}
+		}
+		w.guess = w.guess || n["having_condition"] != nil
+		w.read = max(w.read, product)
+		for name, child := range n {
+			if strings.HasSuffix(name, "subqueries") {
+				w.subqueries(child, product)
+			}
+		}
+	}
+	return product
+}
+
+// table is one table of a nested loop. Without statistics on a condition the
+// server says that it keeps every row.
+func (w *walkPlan) table(node any) float64 {
+	n, ok := node.(map[string]any)
+	if !ok {
 		return 1
 	}
-	est.Rows = walk(node)
-	est.Cost = max(total, est.Rows)
+	rows := number(n, "rows", "rows_examined_per_scan")
+	w.scanned = max(w.scanned, rows)
+	switch f := number(n, "filtered"); {
+	case f > 0 && f < 100:
+		rows *= f / 100
+	case n["attached_condition"] != nil:
+		w.guess = true
+	}
+	w.guess = w.guess || n["materialized"] != nil // whose groups are not counted
+	w.read += rows
+	for name, child := range n {
+		if strings.HasSuffix(name, "subqueries") {
+			w.subqueries(child, rows)
+		} else {
+			w.rows(child) // what it is made of
+		}
+	}
+	return rows
+}
+
+func (w *walkPlan) union(node any) float64 {
+	parts, _ := node.([]any)
+	total := 0.0
+	for _, part := range parts {
+		total += w.rows(part)
+	}
+	return total
+}
+
+// subqueries run once, or for each of the rows of the block that they are in.
+func (w *walkPlan) subqueries(node any, outer float64) {
+	list, ok := node.([]any)
+	if !ok {
+		list = []any{node}
+	}
+	for _, one := range list {
+		n, _ := one.(map[string]any)
+		times := 1.0
+		switch {
+		case n["expression_cache"] != nil: // MariaDB's word for one that depends on the row
+			times = min(outer, distinctUnknown)
+		case n["dependent"] == true: // MySQL's
+			times = outer
+		}
+		inner := &walkPlan{}
+		inner.rows(one)
+		w.read, w.scanned = w.read+times*inner.read, max(w.scanned, inner.scanned)
+	}
 }
 
 func number(m map[string]any, names ...string) float64 {
@@ -239,6 +305,8 @@ func (s *session) stream(ctx context.Context, sink connectors.Sink) error {
 		}
 		more, err := sink.Row(cells)
 		if err != nil {
+			s.kill() // there may be many more rows
+			_ = rows.Close()
 			return err
 		}
 		if !more {

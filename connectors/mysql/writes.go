@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
@@ -43,22 +44,23 @@ func (a *analysis) target(refs *ast.TableRefsClause) (*scope, *source, error) {
 
 func (a *analysis) insert(n *ast.InsertStmt) error {
 	switch {
-	case n.IsReplace, len(n.OnDuplicate) > 0, n.IgnoreErr:
-		return unsupported("REPLACE, INSERT IGNORE and ON DUPLICATE KEY UPDATE are not understood", "Use INSERT or UPDATE.")
-	case n.Select != nil:
-		return unsupported("INSERT … SELECT is not understood", "Insert VALUES.")
+	case n.IsReplace, n.IgnoreErr:
+		return unsupported("REPLACE and INSERT IGNORE are not understood", "Use INSERT … ON DUPLICATE KEY UPDATE.")
 	case len(n.PartitionNames) > 0 || len(n.TableHints) > 0:
 		return unsupported("PARTITION and hints are not understood", "Leave them out.")
-	case len(n.Columns) == 0:
-		return unsupported("INSERT must name its columns", "Write INSERT INTO table (columns) VALUES (…).")
 	}
 	s, src, err := a.target(n.Table)
 	if err != nil {
 		return err
 	}
+	if n.Select != nil {
+		if err := a.insertedRows(n, s, src); err != nil {
+			return err
+		}
+	}
 	for _, row := range n.Lists {
-		if len(row) != len(n.Columns) {
-			return &connectors.Error{Kind: connectors.KindStatement, SQLState: "21S01", Message: "a row has another number of values than columns"}
+		if err := allColumns(n, len(row), src); err != nil {
+			return err
 		}
 		for i, value := range row {
 			if err := a.assign(n.Columns[i], value, s, src); err != nil {
@@ -66,12 +68,12 @@ func (a *analysis) insert(n *ast.InsertStmt) error {
 			}
 		}
 	}
-	return nil
+	return a.onDuplicate(n.OnDuplicate, s, src)
 }
 
 func (a *analysis) update(n *ast.UpdateStmt) error {
-	if n.MultipleTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || n.Order != nil || n.Limit != nil {
-		return unsupported("only UPDATE table SET … WHERE … is understood", "Write one table, without ORDER BY and LIMIT.")
+	if n.MultipleTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || joins(n.TableRefs) {
+		return unsupported("only UPDATE table SET … WHERE … is understood", "Write one table: SET column = (SELECT …) WHERE id IN (SELECT …).")
 	}
 	s, src, err := a.target(n.TableRefs)
 	if err != nil {
@@ -82,23 +84,34 @@ func (a *analysis) update(n *ast.UpdateStmt) error {
 			return err
 		}
 	}
-	return a.writeWhere(n.Where, s)
+	if err := a.chosen(n.Order, n.Limit, s, src); err != nil {
+		return err
+	}
+	return a.writeWhere(n.Where, s, src)
+}
+
+// joins reports whether a write is to a join.
+func joins(refs *ast.TableRefsClause) bool {
+	return refs != nil && refs.TableRefs != nil && refs.TableRefs.Right != nil
 }
 
 func (a *analysis) delete(n *ast.DeleteStmt) error {
-	if n.IsMultiTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || n.Order != nil || n.Limit != nil || n.Quick {
-		return unsupported("only DELETE FROM table WHERE … is understood", "Delete from one table, without ORDER BY and LIMIT.")
+	if n.IsMultiTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || n.Quick {
+		return unsupported("only DELETE FROM table WHERE … is understood", "Delete from one table: WHERE id IN (SELECT …).")
 	}
-	s, _, err := a.target(n.TableRefs)
+	s, src, err := a.target(n.TableRefs)
 	if err != nil {
 		return err
 	}
-	return a.writeWhere(n.Where, s)
+	if err := a.chosen(n.Order, n.Limit, s, src); err != nil {
+		return err
+	}
+	return a.writeWhere(n.Where, s, src)
 }
 
 // writeWhere analyses which rows are written. A use of a protected column that
 // is no lookup and not opened would read it raw.
-func (a *analysis) writeWhere(where ast.ExprNode, s *scope) error {
+func (a *analysis) writeWhere(where ast.ExprNode, s *scope, src *source) error {
 	if where == nil {
 		return nil
 	}
@@ -107,13 +120,15 @@ func (a *analysis) writeWhere(where ast.ExprNode, s *scope) error {
 	if err := a.condition(where, s, connectors.UsePredicate, fromOnly); err != nil {
 		return err
 	}
-	return a.onlyRaw(before)
+	return a.onlyRaw(slices.DeleteFunc(slices.Clone(a.st.Uses[before:]), func(u connectors.Use) bool {
+		return u.Column.Relation != src.table.name // another table's: it is masked
+	}))
 }
 
-// onlyRaw refuses uses of protected columns of the target since before, but for
-// lookups and what an approval opened or can open.
-func (a *analysis) onlyRaw(before int) error {
-	for _, u := range a.st.Uses[before:] {
+// onlyRaw refuses uses of protected columns, but for lookups and what an approval
+// opened or can open.
+func (a *analysis) onlyRaw(uses []connectors.Use) error {
+	for _, u := range uses {
 		if u.Seen == connectors.SeenLookup || u.Seen == connectors.SeenOpened || (u.Seen == connectors.SeenDestroyed && u.Openable) {
 			continue
 		}
@@ -140,7 +155,7 @@ func (a *analysis) assign(name *ast.ColumnName, value ast.ExprNode, s *scope, sr
 		if _, err := a.expr(value, s, connectors.UseExpression, fromOnly); err != nil {
 			return err
 		}
-		return a.onlyRaw(before)
+		return a.onlyRaw(a.st.Uses[before:])
 	}
 	w := connectors.ColumnWrite{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
 	switch v := bare(value).(type) {

@@ -21,19 +21,44 @@ type analysis struct {
 	depth   int // of queries
 	nesting int // of expressions
 	uses    int
-	hidden  int               // hidden raw columns so far
-	stamped map[string]string // relations relied on, by schema NUL name
+	hidden  int  // hidden raw columns so far
+	pointed bool // a raw column is asked for
+	// collapsed is true if the result's rows are told apart by its columns: then
+	// none of those may be raw until the gateway masks it.
+	collapsed bool
+	views     int               // how deep in views the analysis is
+	strict    bool              // of a definition: whatever a protected column is part of is protected
+	stamped   map[string]string // relations relied on, by schema NUL name
 	// rewrites are the references that become derived tables once everything
 	// is known about their use.
 	rewrites []*source
-	notes    map[string]bool
-	params   map[int32]bool
+	// reads are the references to common table expressions and derived tables.
+	reads  []*source
+	pieces []string      // their texts
+	beside chan struct{} // see Engine
+	// keyed are the rows whose key is grouped by; harmless is true in an ORDER BY
+	// that chooses no rows.
+	keyed    map[rowOf]bool
+	harmless bool
+	// operated are the operators that are named without their schema.
+	operated map[string]bool
+	// defined are the functions of users that the statement calls, by schema NUL
+	// name, with the digest of their definitions.
+	defined map[string]string
+	notes   map[string]bool
+	params  map[int32]bool
+	counted map[*pg.ColumnRef]bool // references to counts of a query below
+	// unbounded is true if a change of data does not say which rows.
+	unbounded bool
 }
 
 // run parses, resolves, rewrites and writes back.
 func (a *analysis) run() error {
-	a.stamped, a.notes, a.params = map[string]string{}, map[string]bool{}, map[int32]bool{}
+	a.stamped, a.notes, a.params, a.operated = map[string]string{}, map[string]bool{}, map[int32]bool{}, map[string]bool{}
+	a.defined = map[string]string{}
+	a.counted = map[*pg.ColumnRef]bool{}
 	text := a.in.Text
+	a.st.Source = text
 	if a.in.Names != nil {
 		var err error
 		if text, err = positional(text, a.in.Names); err != nil {
@@ -45,14 +70,16 @@ func (a *analysis) run() error {
 		return err
 	}
 	node := tree.Stmts[0].Stmt
-	if err := a.normalise(tree, text); err != nil {
-		return err
-	}
 	if done, err := a.other(node); done || err != nil {
+		a.normalised(constantFree(text))
 		return err
 	}
+	normalised := a.normalise(tree)
 	if err := a.statement(node); err != nil {
 		return err
+	}
+	if a.st.Write {
+		a.st.Shape.Where = a.st.Kind != connectors.KindInsert && !a.unbounded
 	}
 	if err := a.parameters(); err != nil {
 		return err
@@ -60,9 +87,10 @@ func (a *analysis) run() error {
 	if err := a.rewrite(); err != nil {
 		return err
 	}
-	if a.st.Text, err = verified(tree); err != nil {
+	if a.st.Text, err = verified(tree, a.pieces); err != nil {
 		return err
 	}
+	normalised()
 	a.finish()
 	a.st.Runnable = true
 	return nil
@@ -72,9 +100,7 @@ func (a *analysis) run() error {
 func (a *analysis) parse(text string) (*pg.ParseResult, error) {
 	tree, err := pgquery.Parse(text)
 	if err != nil {
-		// The parser's message quotes the client's text, so only its kind is said.
-		return nil, &connectors.Error{Kind: connectors.KindSyntax, SQLState: "42601", Message: "syntax error",
-			Hint: "The statement is not PostgreSQL.", Position: a.cursor(err)}
+		return nil, a.syntax(err)
 	}
 	switch len(tree.Stmts) {
 	case 0:
@@ -110,36 +136,29 @@ func (a *analysis) parameters() error {
 
 // statement analyses the kinds that can run.
 func (a *analysis) statement(node *pg.Node) error {
-	switch n := node.Node.(type) {
-	case *pg.Node_SelectStmt:
+	if sel := node.GetSelectStmt(); sel != nil {
 		a.st.Kind = connectors.KindSelect
 		a.st.Shape.Limit = -1
-		out, err := a.query(n.SelectStmt, nil, true)
+		out, err := a.query(sel, nil, true)
 		if err != nil {
 			return err
 		}
 		a.outputs(out)
 		return nil
-	case *pg.Node_InsertStmt:
-		a.st.Kind, a.st.Write = connectors.KindInsert, true
-		return a.insert(n.InsertStmt)
-	case *pg.Node_UpdateStmt:
-		a.st.Kind, a.st.Write = connectors.KindUpdate, true
-		return a.update(n.UpdateStmt)
-	case *pg.Node_DeleteStmt:
-		a.st.Kind, a.st.Write = connectors.KindDelete, true
-		return a.delete(n.DeleteStmt)
 	}
-	return unsupported("this kind of statement is not understood", "")
+	out, err := a.change(node, nil)
+	if err != nil {
+		return err
+	}
+	a.outputs(out)
+	return nil
 }
 
 // other recognises what is understood only well enough to be denied.
 func (a *analysis) other(node *pg.Node) (bool, error) {
 	switch node.Node.(type) {
-	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt:
+	case *pg.Node_SelectStmt, *pg.Node_InsertStmt, *pg.Node_UpdateStmt, *pg.Node_DeleteStmt, *pg.Node_MergeStmt:
 		return false, nil
-	case *pg.Node_MergeStmt:
-		a.st.Kind = connectors.KindMerge
 	case *pg.Node_ExplainStmt:
 		a.st.Kind = connectors.KindExplain
 	case *pg.Node_VariableShowStmt:
@@ -175,11 +194,11 @@ func (a *analysis) other(node *pg.Node) (bool, error) {
 // use notes a use of a protected column.
 func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connectors.UseKind, seen connectors.Seen, openable bool) {
 	a.uses++
-	u := connectors.Use{ID: fmt.Sprintf("u%d", a.uses), Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable}
+	u := connectors.Use{ID: fmt.Sprintf("u%d", a.uses), Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable && a.cat.masked == ""}
 	switch seen {
 	case connectors.SeenDestroyed:
 		u.Hint = fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", ref.Column, class.Mask.Kind)
-		if class.Lookup {
+		if class.Lookup && a.cat.masked == "" {
 			u.Hint += fmt.Sprintf(" It can be looked up: %s = <value>, joined by AND.", ref.Column)
 		}
 	case connectors.SeenGeneralised:
@@ -205,7 +224,14 @@ func (a *analysis) compared(c *column, kind connectors.UseKind) {
 		return
 	}
 	seen := connectors.SeenGeneralised
-	if c.hides() {
+	switch {
+	case !c.hides():
+	case kind == connectors.UseGroup && c.plainOf() && a.keyed[rowOf{c.base, c.via}]:
+		seen = connectors.SeenMasked
+	case kind == connectors.UseOrder && a.harmless:
+		seen = connectors.SeenMasked
+		a.note(c.origin.String() + " is masked; ordering by it means nothing.")
+	default:
 		seen = connectors.SeenDestroyed
 	}
 	a.use(c.origin, *c.class, kind, seen, false)
@@ -214,9 +240,12 @@ func (a *analysis) compared(c *column, kind connectors.UseKind) {
 // outputs describes the result's columns.
 func (a *analysis) outputs(cols []column) {
 	for _, c := range cols {
-		out := connectors.Output{Name: c.name, Source: c.ref, Detect: true, Count: c.count}
+		out := connectors.Output{Name: c.name, Source: c.ref, Detect: true, Count: c.count, Counts: c.counts, Hidden: c.cell}
+		if a.in.Cells && c.count && len(out.Counts) == 0 { // of a set operation
+			out.Counts = []int{len(a.st.Outputs)}
+		}
 		if c.plain && c.class != nil {
-			out.Class, out.Mask, out.Gateway, out.Detect = c.class.Name, c.class.Mask.Kind, c.gateway, false
+			out.Class, out.Mask, out.Gateway, out.Type, out.Detect = c.class.Name, c.class.Mask.Kind, c.gateway, c.typ, false
 		}
 		a.st.Outputs = append(a.st.Outputs, out)
 	}
@@ -224,8 +253,21 @@ func (a *analysis) outputs(cols []column) {
 
 // finish stamps the relations, sorted.
 func (a *analysis) finish() {
+	for _, r := range a.st.Relations {
+		if known := a.cat.relations[r.Schema+"."+r.Name]; known != nil {
+			for _, c := range known.columns {
+				a.st.Columns = append(a.st.Columns, c.name)
+			}
+		}
+	}
 	for name, value := range a.stamped {
-		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: "relation", Name: name, Value: value})
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampRelation, Name: name, Value: value})
+	}
+	for name := range a.operated {
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampOperator, Name: name, Value: builtIn})
+	}
+	for name, digest := range a.defined {
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampFunction, Name: name, Value: digest})
 	}
 	sort.Slice(a.st.Stamps, func(i, j int) bool { return a.st.Stamps[i].Name < a.st.Stamps[j].Name })
 }

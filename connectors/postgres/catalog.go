@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,10 +23,18 @@ type querier interface {
 type catalog struct {
 	version    string
 	searchPath []string
+	masked     string               // the schema of the masking views that are read instead, or ""
 	relations  map[string]*relation // by "schema.name"
 	byOID      map[int64]*relation
-	// functions and operators that users defined in the search path.
-	functions, operators map[string]bool
+	// operators that users defined in the search path.
+	operators map[string]bool
+	// defined are the functions of users in the search path, by schema and name.
+	defined map[string]defined
+	// derived keeps what was worked out of relations, by protectionKey.
+	derived *sync.Map
+	written writtenTables
+	// expressions keeps masks that users wrote, parsed.
+	expressions sync.Map
 }
 
 // relation is a table, a view or another thing with columns.
@@ -37,6 +46,10 @@ type relation struct {
 	// functions that users defined.
 	reads  []int64
 	opaque bool
+	// ruled is true if rules of users say what a write does.
+	ruled bool
+	// definition is what a view selects, with the search path's names bare.
+	definition string
 	// kin are parents and children by inheritance or partitioning.
 	kin   []int64
 	stamp string
@@ -48,6 +61,12 @@ type relationColumn struct {
 	notNull, primaryKey      bool
 	// length is the limit in characters, 0 for none.
 	length int
+	// generated is the expression of a generated column.
+	generated string
+	// rowOf is the relation whose rows the column holds, alone or in an array; 0 for none.
+	rowOf int64
+	// leads is true if an index of several columns begins with it.
+	leads bool
 }
 
 // systemRelations may be read: they hold names and types, no values.
@@ -59,6 +78,17 @@ var systemRelations = map[string]bool{
 	"pg_catalog.pg_tables": true, "pg_catalog.pg_indexes": true, "pg_catalog.pg_index": true, "pg_catalog.pg_constraint": true,
 	"pg_catalog.pg_description": true, "pg_catalog.pg_enum": true, "pg_catalog.pg_inherits": true,
 }
+
+// telling are the columns of those that tell of values all the same: how
+// many pages rows fill, how many of them a partial index holds, the bounds of
+// partitions, values of columns that were added. This is what stands for them.
+var telling = map[string]map[string]string{
+	"pg_catalog.pg_class": {"relpages": "0", "relallvisible": "0", "relpartbound": "NULL::pg_catalog.pg_node_tree",
+		"reltuples": "CASE WHEN relkind IN ('i', 'I') THEN -1::float4 ELSE reltuples END"},
+	"pg_catalog.pg_attribute": {"attmissingval": "NULL::text[]"},
+}
+
+func (r *relation) telling() map[string]string { return telling[r.schema+"."+r.name] }
 
 // Version digests everything that an analysis can depend on.
 func (c *catalog) Version() string { return c.version }
@@ -93,7 +123,9 @@ func (c *catalog) inPath(schema string) bool {
 // stampSQL is the digest of a relation's definition, over everything that an
 // analysis relies on: identity, kind, columns, rules, row security, kin.
 const stampSQL = `pg_catalog.md5(pg_catalog.concat_ws('|', c.oid, c.relkind, c.relrowsecurity,
-	(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated), ';' ORDER BY a.attnum)
+	(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum,
+		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1), a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
+		CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) END), ';' ORDER BY a.attnum)
 		FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
 	(SELECT pg_catalog.string_agg(pg_catalog.md5(r.ev_action::text), ';' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
 	(SELECT pg_catalog.string_agg(i.inhrelid::text || '-' || i.inhparent::text, ';' ORDER BY i.inhrelid, i.inhparent)
@@ -102,12 +134,12 @@ const stampSQL = `pg_catalog.md5(pg_catalog.concat_ws('|', c.oid, c.relkind, c.r
 // loadCatalog reads a snapshot in a few queries.
 func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog, error) {
 	c := &catalog{searchPath: searchPath, relations: map[string]*relation{}, byOID: map[int64]*relation{},
-		functions: map[string]bool{}, operators: map[string]bool{}}
+		operators: map[string]bool{}, defined: map[string]defined{}, derived: &sync.Map{}}
 	var (
 		r       relation
 		comment *string
 	)
-	err := each(ctx, q, []any{&r.oid, &r.schema, &r.name, &r.kind, &comment, &r.stamp}, func() {
+	err := each(ctx, q, []any{&r.oid, &r.schema, &r.name, &r.kind, &comment, &r.definition, &r.ruled, &r.stamp}, func() {
 		one := r
 		one.kind, one.columns = relationKind(r.kind), nil
 		if comment != nil {
@@ -118,7 +150,9 @@ func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog,
 		}
 		c.relations[one.schema+"."+one.name] = &one
 		c.byOID[one.oid] = &one
-	}, `SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_catalog.obj_description(c.oid, 'pg_class'), `+stampSQL+`
+	}, `SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_catalog.obj_description(c.oid, 'pg_class'),
+		(CASE WHEN c.relkind IN ('v', 'm') AND c.oid >= 16384 THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END),
+		EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type <> '1'), `+stampSQL+`
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r','v','m','f','p') AND n.nspname NOT LIKE 'pg\_toast%' AND n.nspname NOT LIKE 'pg\_temp%'`)
 	if err != nil {
@@ -151,17 +185,14 @@ func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog,
 	if err != nil {
 		return nil, err
 	}
-	var name, what string
-	err = each(ctx, q, []any{&what, &name}, func() {
-		if what == "f" {
-			c.functions[name] = true
-		} else {
-			c.operators[name] = true
-		}
-	}, `SELECT 'f', p.proname::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ANY($1)
-		UNION SELECT 'o', o.oprname::text FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = ANY($1)`,
+	var name string
+	err = each(ctx, q, []any{&name}, func() { c.operators[name] = true },
+		`SELECT DISTINCT o.oprname::text FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = ANY($1)`,
 		searchPath)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.loadDefined(ctx, q); err != nil {
 		return nil, err
 	}
 	c.seal()
@@ -175,7 +206,7 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		typmod  int
 		comment *string
 	)
-	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment}, func() {
+	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment, &col.generated, &col.rowOf, &col.leads}, func() {
 		rel := c.byOID[oid]
 		if rel == nil {
 			return
@@ -191,7 +222,11 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 	}, `SELECT a.attrelid::int8, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
 		(CASE WHEN t.oid < 16384 THEN t.typname::text ELSE 'user' END), a.atttypmod, a.attnotnull,
 		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)),
-		pg_catalog.col_description(a.attrelid, a.attnum)
+		pg_catalog.col_description(a.attrelid, a.attnum),
+		(CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g
+			WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) ELSE '' END),
+		COALESCE((SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.typrelid >= 16384 AND e.oid IN (t.oid, t.typelem, t.typbasetype) LIMIT 1), 0)::int8,
+		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1)
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 		WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','v','m','f','p') ORDER BY a.attrelid, a.attnum`)
 }
@@ -217,8 +252,8 @@ func (c *catalog) seal() {
 	for name, r := range c.relations {
 		all = append(all, name+"="+r.stamp)
 	}
-	for name := range c.functions {
-		all = append(all, "f "+name)
+	for name, f := range c.defined {
+		all = append(all, "d "+name+" "+f.digest)
 	}
 	for name := range c.operators {
 		all = append(all, "o "+name)
@@ -228,23 +263,63 @@ func (c *catalog) seal() {
 	c.version = hex.EncodeToString(sum[:])
 }
 
+// The kinds of stamps. An operator's says that no user defined one of its name.
+const (
+	stampRelation = "relation"
+	stampOperator = "operator"
+	stampFunction = "function"
+	builtIn       = "built-in"
+)
+
 // currentStamps computes the stamps again, by name, from the database's state.
 func currentStamps(ctx context.Context, q querier, stamps []connectors.Stamp) ([]connectors.Stamp, error) {
-	schemas, names := make([]string, len(stamps)), make([]string, len(stamps))
 	now := make([]connectors.Stamp, len(stamps))
+	at := map[string][]string{} // names by kind
+	index := map[[2]string]int{}
 	for i, s := range stamps {
-		schemas[i], names[i], _ = strings.Cut(s.Name, "\x00")
 		now[i] = connectors.Stamp{Kind: s.Kind, Name: s.Name}
+		at[s.Kind] = append(at[s.Kind], s.Name)
+		index[[2]string{s.Kind, s.Name}] = i
+		if s.Kind == stampOperator {
+			now[i].Value = builtIn
+		}
 	}
-	var (
-		i     int
-		value string
-	)
-	err := each(ctx, q, []any{&i, &value}, func() { now[i-1].Value = value },
-		`SELECT o.i::int4, `+stampSQL+` FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o(schema, name, i)
-		JOIN pg_catalog.pg_namespace n ON n.nspname = o.schema JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = o.name`,
-		schemas, names)
-	return now, err
+	var name, value string
+	if names := at[stampRelation]; len(names) > 0 {
+		schemas, relations := make([]string, len(names)), make([]string, len(names))
+		for i, n := range names {
+			schemas[i], relations[i], _ = strings.Cut(n, "\x00")
+		}
+		var i int
+		err := each(ctx, q, []any{&i, &value}, func() { now[index[[2]string{stampRelation, names[i-1]}]].Value = value },
+			`SELECT o.i::int4, `+stampSQL+` FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o(schema, name, i)
+			JOIN pg_catalog.pg_namespace n ON n.nspname = o.schema JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = o.name`,
+			schemas, relations)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if names := at[stampFunction]; len(names) > 0 {
+		schemas, functions := make([]string, len(names)), make([]string, len(names))
+		for i, n := range names {
+			schemas[i], functions[i], _ = strings.Cut(n, "\x00")
+		}
+		err := definedNow(ctx, q, schemas, functions, func(schema, name, digest string) {
+			now[index[[2]string{stampFunction, schema + "\x00" + name}]].Value = digest
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if names := at[stampOperator]; len(names) > 0 {
+		err := each(ctx, q, []any{&name}, func() { now[index[[2]string{stampOperator, name}]].Value = "defined" },
+			`SELECT o.oprname::text FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+			WHERE o.oprname = ANY($1::text[]::name[]) AND n.nspname = ANY(pg_catalog.current_schemas(false))`, names)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return now, nil
 }
 
 // each runs a query and calls do after every row was read into dest.

@@ -71,7 +71,7 @@ func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.
 		}
 		return nil, unreachable(err)
 	}
-	return &session{conn: conn, searchPath: t.SearchPath}, nil
+	return &session{conn: conn, searchPath: t.SearchPath, masked: t.MaskedSchema}, nil
 }
 
 // unreachable is a failure to connect. Its cause stays inside: it may name

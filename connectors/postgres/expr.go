@@ -51,7 +51,7 @@ func (a *analysis) lookup(n *pg.Node, s *scope, kind connectors.UseKind) (bool, 
 		return false, nil
 	}
 	f, err := a.resolve(s, ref)
-	if err != nil || !f.own || f.source == nil || f.source.relation == nil || f.column.class == nil || !f.column.class.Lookup {
+	if err != nil || f.whole || !f.own || f.source == nil || f.source.relation == nil || f.column.class == nil || !f.column.class.Lookup {
 		return false, err
 	}
 	if err := a.operators(e.Name); err != nil {
@@ -68,6 +68,7 @@ func (a *analysis) lookup(n *pg.Node, s *scope, kind connectors.UseKind) (bool, 
 	}
 	a.st.Lookups = append(a.st.Lookups, l)
 	f.source.filtered = true
+	f.source.person = f.source.person || kind == connectors.UsePredicate
 	return true, nil
 }
 
@@ -93,19 +94,27 @@ func (a *analysis) operators(name []*pg.Node) error {
 	if len(name) > 1 && name[0].GetString_().GetSval() != "pg_catalog" || a.cat.operators[operator(name)] {
 		return unsupported("operators that users defined are not possible through the gateway", "Use standard operators.")
 	}
+	if len(name) == 1 {
+		a.operated[operator(name)] = true
+	}
 	return nil
 }
 
 // conjunct notes what a conjunct says about the statement's shape.
 func (a *analysis) conjunct(n *pg.Node, s *scope) {
 	var sources []*source
-	constants := 0
-	visit(n, func(n *pg.Node) bool {
+	constants, queries, not := 0, false, false
+	level := &scope{sources: s.sources, merged: s.merged}
+	var look func(*pg.Node) bool
+	look = func(n *pg.Node) bool {
 		switch e := n.GetNode().(type) {
 		case *pg.Node_ColumnRef:
-			f, err := a.resolve(&scope{sources: s.sources, merged: s.merged}, e.ColumnRef)
+			f, err := a.resolve(level, e.ColumnRef)
 			switch {
-			case err != nil:
+			case err != nil: // of an outer level, whose rows may be few
+				if f, err := a.resolve(s, e.ColumnRef); err == nil && f.source != nil && f.source.filtered {
+					constants++
+				}
 			case f.source == nil: // merged by USING: it stands for one of them
 				for _, src := range s.sources {
 					if slices.ContainsFunc(src.columns, func(c column) bool { return c.name == f.column.name }) {
@@ -118,20 +127,56 @@ func (a *analysis) conjunct(n *pg.Node, s *scope) {
 			}
 		case *pg.Node_AConst, *pg.Node_ParamRef, *pg.Node_SqlvalueFunction:
 			constants++
+		case *pg.Node_NullTest:
+			if e.NullTest.Nulltesttype == pg.NullTestType_IS_NULL {
+				constants++
+			}
+		case *pg.Node_BoolExpr:
+			not = not || e.BoolExpr.Boolop == pg.BoolExprType_NOT_EXPR
 		case *pg.Node_SubLink:
-			constants++
+			if not || chooses(e.SubLink.Subselect) {
+				constants, queries = constants+1, true
+			}
+			visit(e.SubLink.Testexpr, look)
+			visit(e.SubLink.Subselect, func(n *pg.Node) bool { // what of this level it is about
+				if ref := n.GetColumnRef(); len(ref.GetFields()) > 1 {
+					if f, err := a.resolve(level, ref); err == nil && f.source != nil && !slices.Contains(sources, f.source) {
+						sources = append(sources, f.source)
+					}
+				}
+				return true
+			})
 			return false
 		}
 		return true
-	})
-	switch {
-	case len(sources) == 1 && constants > 0:
-		sources[0].filtered = true
-	case len(sources) > 1:
-		for _, other := range sources[1:] {
-			s.links = append(s.links, [2]*source{sources[0], other})
+	}
+	visit(n, look)
+	if len(sources) == 1 && constants > 0 || queries {
+		for _, src := range sources {
+			src.filtered = true
 		}
 	}
+	for i := 1; i < len(sources); i++ {
+		s.links = append(s.links, [2]*source{sources[0], sources[i]})
+	}
+}
+
+// chooses reports whether a subquery has a condition with a constant, or takes
+// some rows only: IN (SELECT id FROM patients) chooses nothing.
+func chooses(n *pg.Node) (found bool) {
+	visit(n, func(n *pg.Node) bool {
+		if sel := n.GetSelectStmt(); sel != nil {
+			found = found || sel.LimitCount != nil
+			for _, condition := range []*pg.Node{sel.WhereClause, sel.HavingClause} {
+				visit(condition, func(n *pg.Node) bool {
+					found = found || n.GetAConst() != nil || n.GetParamRef() != nil || n.GetSqlvalueFunction() != nil
+					return !found
+				})
+			}
+		}
+		return !found
+	})
+	return found
 }
 
 // expr analyses an expression. What it gives back tells whether protected
@@ -144,6 +189,15 @@ func (a *analysis) expr(n *pg.Node, s *scope, kind connectors.UseKind) (column, 
 	if n == nil || n.Node == nil {
 		return column{}, nil
 	}
+	if !a.strict || n.GetColumnRef() != nil {
+		return a.expression(n, s, kind)
+	}
+	before := len(a.st.Uses)
+	c, err := a.expression(n, s, kind)
+	return a.tainted(c, before), err
+}
+
+func (a *analysis) expression(n *pg.Node, s *scope, kind connectors.UseKind) (column, error) {
 	all := func(list ...*pg.Node) (column, error) { return a.each(list, s, kind) }
 	switch e := n.Node.(type) {
 	case *pg.Node_AConst, *pg.Node_SetToDefault:
@@ -152,7 +206,11 @@ func (a *analysis) expr(n *pg.Node, s *scope, kind connectors.UseKind) (column, 
 		a.params[e.ParamRef.Number] = true
 		return column{}, nil
 	case *pg.Node_ColumnRef:
-		return a.reference(e.ColumnRef, s, kind)
+		c, err := a.reference(e.ColumnRef, s, kind)
+		if err != nil {
+			return column{}, err
+		}
+		return c, a.inPlace(n, s)
 	case *pg.Node_AExpr:
 		return a.operation(e.AExpr, s, kind)
 	case *pg.Node_BoolExpr:
@@ -178,13 +236,27 @@ func (a *analysis) expr(n *pg.Node, s *scope, kind connectors.UseKind) (column, 
 		return all(e.GroupingFunc.Args...)
 	case *pg.Node_CollateClause:
 		return all(e.CollateClause.Arg)
+	case *pg.Node_XmlExpr:
+		return all(append(append([]*pg.Node(nil), e.XmlExpr.NamedArgs...), e.XmlExpr.Args...)...)
+	case *pg.Node_XmlSerialize:
+		if err := a.typeName(e.XmlSerialize.TypeName); err != nil {
+			return column{}, err
+		}
+		return all(e.XmlSerialize.Expr)
+	case *pg.Node_JsonObjectConstructor, *pg.Node_JsonArrayConstructor, *pg.Node_JsonObjectAgg, *pg.Node_JsonArrayAgg,
+		*pg.Node_JsonArrayQueryConstructor, *pg.Node_JsonFuncExpr, *pg.Node_JsonParseExpr, *pg.Node_JsonScalarExpr,
+		*pg.Node_JsonSerializeExpr, *pg.Node_JsonIsPredicate:
+		return column{}, unsupported("the JSON constructors of SQL:2016 (JSON_OBJECT, JSON_ARRAY, JSON_VALUE …) are not understood",
+			"Use json_build_object, json_build_array, json_agg, json_object_agg, ->>, #>> or jsonb_path_query.")
+	case *pg.Node_ResTarget: // a named argument of XMLFOREST
+		return all(e.ResTarget.Val)
 	case *pg.Node_TypeCast:
 		if err := a.typeName(e.TypeCast.TypeName); err != nil {
 			return column{}, err
 		}
 		return all(e.TypeCast.Arg)
 	case *pg.Node_AIndirection:
-		return a.indirection(e.AIndirection, s, kind)
+		return a.indirection(n, s, kind)
 	case *pg.Node_CaseExpr:
 		return a.caseOf(e.CaseExpr, s, kind)
 	case *pg.Node_FuncCall:
@@ -209,19 +281,40 @@ func (a *analysis) each(list []*pg.Node, s *scope, kind connectors.UseKind) (col
 		if c.class != nil && (out.class == nil || c.hides()) {
 			out.class, out.origin = c.class, c.origin
 		}
+		out.count = out.count || c.count
 	}
 	return out, nil
 }
 
-// indirection is a[1], a[1:2]; composite access is refused.
-func (a *analysis) indirection(e *pg.A_Indirection, s *scope, kind connectors.UseKind) (column, error) {
+// indirection is a[1], a[1:2], (p).column and (composite).field.
+func (a *analysis) indirection(n *pg.Node, s *scope, kind connectors.UseKind) (column, error) {
+	star, err := a.fields(n, s)
+	if err != nil {
+		return column{}, err
+	}
+	e := n.GetAIndirection()
+	if e == nil {
+		return a.expr(n, s, kind)
+	}
+	if e.Arg.GetAArrayExpr() != nil && !hasAggregate(e.Arg) {
+		// The deparser leaves out the parentheses of (ARRAY[…])[1].
+		e.Arg = &pg.Node{Node: &pg.Node_SubLink{SubLink: &pg.SubLink{SubLinkType: pg.SubLinkType_EXPR_SUBLINK,
+			Subselect: &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: &pg.SelectStmt{
+				TargetList:  []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: e.Arg}}}},
+				LimitOption: pg.LimitOption_LIMIT_OPTION_DEFAULT, Op: pg.SetOperation_SETOP_NONE}}}}}}
+	}
 	list := []*pg.Node{e.Arg}
 	for _, i := range e.Indirection {
-		idx := i.GetAIndices()
-		if idx == nil {
-			return column{}, unsupported("(composite).field is not understood", "Name the columns.")
+		switch i.Node.(type) {
+		case *pg.Node_AIndices:
+			list = append(list, i.GetAIndices().Lidx, i.GetAIndices().Uidx)
+		case *pg.Node_String_:
+		default:
+			return column{}, unsupported("(composite).* is not understood here", "Name the fields: (value).field, …")
 		}
-		list = append(list, idx.Lidx, idx.Uidx)
+	}
+	if star != nil {
+		return column{}, unsupported("* is not understood inside an expression", "Name the columns.")
 	}
 	return a.each(list, s, kind)
 }
@@ -240,12 +333,13 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 	if kind == connectors.UseExpression {
 		decides = connectors.UsePredicate // a comparison that is shown tells as much
 	}
-	if ref := openable(e); ref != nil {
+	if operand := openable(e); operand != nil {
+		ref := operand.GetColumnRef()
 		f, err := a.resolve(s, ref)
 		if err != nil {
 			return column{}, err
 		}
-		if f.own && f.source != nil && f.source.relation != nil && f.column.class != nil && f.column.hides() {
+		if f.own && !f.whole && f.source != nil && f.source.relation != nil && f.column.class != nil && f.column.hides() {
 			seen := connectors.SeenDestroyed
 			if a.opened() {
 				a.point(ref, f)
@@ -254,8 +348,10 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 				a.unqualify(ref, f)
 			}
 			a.use(f.column.origin, *f.column.class, decides, seen, true)
-			_, err := a.each(constantsOf(e), s, decides)
-			return column{}, err
+			if _, err := a.each(constantsOf(e), s, decides); err != nil || seen == connectors.SeenOpened {
+				return column{}, err
+			}
+			return column{}, a.inPlace(operand, s)
 		}
 	}
 	_, err := a.each(operands, s, decides)
@@ -275,11 +371,11 @@ func comparing(e *pg.A_Expr) bool {
 }
 
 // openable is the one bare column that is compared with constants only, or nil.
-func openable(e *pg.A_Expr) *pg.ColumnRef {
-	var ref *pg.ColumnRef
+func openable(e *pg.A_Expr) *pg.Node {
+	var ref *pg.Node
 	for _, n := range operandsOf(e) {
-		if c := n.GetColumnRef(); c != nil && ref == nil {
-			ref = c
+		if n.GetColumnRef() != nil && ref == nil {
+			ref = n
 		} else if !constant(n) {
 			return nil
 		}
@@ -306,30 +402,56 @@ func constantsOf(e *pg.A_Expr) []*pg.Node {
 
 // reference analyses a column where it stands.
 func (a *analysis) reference(ref *pg.ColumnRef, s *scope, kind connectors.UseKind) (column, error) {
-	if _, star := names(ref); star {
+	parts, star := names(ref)
+	if star && len(parts) != 1 {
 		return column{}, unsupported("* is not understood inside an expression", "Name the columns.")
+	}
+	if star { // count(p.*) is count(p)
+		f, err := a.row(s, parts[0])
+		return a.whole(f, kind), err
 	}
 	f, err := a.resolve(s, ref)
 	if err != nil {
 		return column{}, err
 	}
+	if f.whole {
+		return a.whole(f, kind), nil
+	}
 	a.unqualify(ref, f)
 	c := *f.column
+	a.counted[ref] = c.count
 	if c.class == nil {
 		return c, nil
 	}
-	seen := connectors.SeenMasked
-	if kind != connectors.UseExpression && kind != connectors.UseOutput {
-		seen = connectors.SeenGeneralised
+	c.via = f.source
+	switch {
+	case kind != connectors.UseExpression && kind != connectors.UseOutput:
+		a.compared(&c, kind)
+	default:
 		if c.hides() {
-			seen = connectors.SeenDestroyed
+			a.note(c.origin.String() + " is masked; an expression over it sees the mask.")
 		}
-	} else if c.hides() {
-		a.note(c.origin.String() + " is masked; an expression over it sees the mask.")
+		a.use(c.origin, *c.class, kind, connectors.SeenMasked, false)
 	}
-	a.use(c.origin, *c.class, kind, seen, false)
 	c.plain = false
 	return c, nil
+}
+
+// whole notes the use of a source as one value.
+func (a *analysis) whole(f found, kind connectors.UseKind) column {
+	if f.source == nil {
+		return column{}
+	}
+	for _, c := range f.source.columns {
+		switch {
+		case c.class == nil:
+		case kind == connectors.UseExpression || kind == connectors.UseOutput:
+			a.use(c.origin, *c.class, kind, connectors.SeenMasked, false)
+		default:
+			a.compared(&c, kind)
+		}
+	}
+	return *f.column
 }
 
 func (a *analysis) caseOf(e *pg.CaseExpr, s *scope, kind connectors.UseKind) (column, error) {
@@ -352,7 +474,7 @@ func (a *analysis) caseOf(e *pg.CaseExpr, s *scope, kind connectors.UseKind) (co
 
 // funcCall analyses a function, an aggregate or a window function.
 func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (column, error) {
-	if err := a.call(e.Funcname); err != nil {
+	if err := a.call(e); err != nil {
 		return column{}, err
 	}
 	inner := kind
@@ -378,7 +500,7 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 	if last(e.Funcname) == "count" {
 		counted := column{}
 		for _, src := range s.sources {
-			counted.count = counted.count || src.wrapped
+			counted.count = counted.count || (src.wrapped && a.protected(src.relation)) || a.belowProtected(src)
 		}
 		return counted, nil
 	}
@@ -412,7 +534,11 @@ func (a *analysis) subLink(e *pg.SubLink, s *scope, kind connectors.UseKind) (co
 	if _, err := a.expr(e.Testexpr, s, kind); err != nil {
 		return column{}, err
 	}
-	cols, err := a.query(e.Subselect.GetSelectStmt(), s, false)
+	collects := e.SubLinkType == pg.SubLinkType_ARRAY_SUBLINK
+	if collects {
+		a.called(connectors.Function{Name: "array_agg", Volatility: connectors.Immutable, Class: connectors.FunctionHarmless})
+	}
+	cols, err := a.query(e.Subselect.GetSelectStmt(), s, collects)
 	if err != nil {
 		return column{}, err
 	}
@@ -430,6 +556,7 @@ func (a *analysis) subLink(e *pg.SubLink, s *scope, kind connectors.UseKind) (co
 			if c.class != nil {
 				out.class, out.origin = c.class, c.origin
 			}
+			out.count = out.count || c.count
 		}
 		return out, nil
 	}

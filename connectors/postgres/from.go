@@ -18,11 +18,17 @@ func (a *analysis) from(n *pg.Node, s *scope) ([]shown, []*source, error) {
 	case *pg.Node_RangeVar:
 		src, err := a.rangeVar(n, t.RangeVar, s)
 		return a.added(src, s, err)
+	case *pg.Node_RangeTableSample:
+		src, err := a.sampled(n, t.RangeTableSample, s)
+		return a.added(src, s, err)
 	case *pg.Node_RangeSubselect:
 		src, err := a.derivedTable(t.RangeSubselect, s)
 		return a.added(src, s, err)
 	case *pg.Node_RangeFunction:
 		src, err := a.function(t.RangeFunction, s)
+		return a.added(src, s, err)
+	case *pg.Node_RangeTableFunc:
+		src, err := a.xmlTable(t.RangeTableFunc, s)
 		return a.added(src, s, err)
 	case *pg.Node_JoinExpr:
 		return a.join(t.JoinExpr, s)
@@ -35,7 +41,7 @@ func (a *analysis) added(src *source, s *scope, err error) ([]shown, []*source, 
 		return nil, nil, err
 	}
 	for _, other := range s.sources {
-		if other.name == src.name && src.name != "" {
+		if other.name == src.name && src.name != "" && !other.covered {
 			return nil, nil, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42712",
 				Message: "two tables have the name " + word(src.name), Hint: "Give them different aliases."}
 		}
@@ -49,8 +55,10 @@ func (a *analysis) added(src *source, s *scope, err error) ([]shown, []*source, 
 }
 
 func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
-	if j.Alias != nil || j.JoinUsingAlias != nil {
-		return nil, nil, unsupported("an alias for a join is not understood", "Give the tables aliases.")
+	first := len(s.sources)
+	var outer map[string]*column
+	if j.Alias != nil { // what USING merges inside is not seen outside
+		outer, s.merged = s.merged, map[string]*column{}
 	}
 	ls, left, err := a.from(j.Larg, s)
 	if err != nil {
@@ -64,7 +72,10 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 	for _, u := range j.UsingClause {
 		using = append(using, u.GetString_().GetSval())
 	}
-	if j.IsNatural {
+	if j.IsNatural { // leaving a column out could join by less, or by more
+		for _, src := range append(append([]*source(nil), left...), right...) {
+			src.useAll()
+		}
 		for _, l := range ls {
 			if slices.ContainsFunc(rs, func(r shown) bool { return r.name == l.name }) {
 				using = append(using, l.name)
@@ -78,6 +89,7 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 			return nil, nil, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42703",
 				Message: "no such column in both tables: " + word(name)}
 		}
+		l.used, r.used = true, true
 		a.compared(l, connectors.UseJoin)
 		a.compared(r, connectors.UseJoin)
 		m := either(*l, *r)
@@ -95,7 +107,72 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 	if err := a.condition(j.Quals, s, connectors.UseJoin, true); err != nil {
 		return nil, nil, err
 	}
-	return stars, append(append([]*source(nil), left...), right...), nil
+	beneath := append(append([]*source(nil), left...), right...)
+	if j.JoinUsingAlias != nil { // the columns that USING merged, under a name
+		both := &source{name: j.JoinUsingAlias.Aliasname, aside: true}
+		for _, name := range using {
+			both.columns = append(both.columns, *s.merged[name])
+		}
+		if _, _, err := a.added(both, s, nil); err != nil {
+			return nil, nil, err
+		}
+		for _, src := range beneath {
+			s.links = append(s.links, [2]*source{both, src})
+		}
+	}
+	if j.Alias == nil {
+		return stars, beneath, nil
+	}
+	src := &source{name: j.Alias.Aliasname, beneath: beneath}
+	for _, item := range stars {
+		if c := columnOf([]shown{item}, item.name, s); c != nil {
+			one := *c
+			one.name = item.name
+			src.columns = append(src.columns, one)
+		}
+	}
+	s.merged = outer
+	for _, inner := range s.sources[first:] {
+		inner.covered = true
+		inner.useAll()
+	}
+	if src.columns, err = renamed(src.columns, j.Alias.Colnames); err != nil {
+		return nil, nil, err
+	}
+	if len(j.Alias.Colnames) > 0 { // the server counts hidden columns too
+		src.asValue(1)
+	}
+	stars, _, err = a.added(src, s, nil)
+	if len(beneath) > 0 {
+		s.links = append(s.links, [2]*source{src, beneath[0]})
+	}
+	return stars, append(beneath, src), err
+}
+
+// sampled is TABLESAMPLE, which goes with the relation into its derived table.
+func (a *analysis) sampled(n *pg.Node, t *pg.RangeTableSample, s *scope) (*source, error) {
+	rv := t.Relation.GetRangeVar()
+	method := last(t.Method)
+	if rv == nil || len(t.Method) != 1 || (method != "bernoulli" && method != "system") {
+		return nil, unsupported("this form of TABLESAMPLE is not understood", "Use BERNOULLI or SYSTEM.")
+	}
+	for _, arg := range append(append([]*pg.Node(nil), t.Args...), t.Repeatable) {
+		if arg != nil && !constant(arg) {
+			return nil, unsupported("TABLESAMPLE takes numbers or parameters", "")
+		}
+		if _, err := a.expr(arg, &scope{}, connectors.UseExpression); err != nil {
+			return nil, err
+		}
+	}
+	src, err := a.rangeVar(n, rv, s)
+	if err != nil {
+		return nil, err
+	}
+	if src.wrapped { // which rows it takes depends on how wide the rows before them are
+		return nil, unsupported("TABLESAMPLE of a table with protected columns would tell their lengths",
+			"Sample by a key: WHERE id % 100 = 7.")
+	}
+	return src, nil
 }
 
 func columnOf(list []shown, name string, s *scope) *column {
@@ -122,40 +199,50 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 		name = rv.Alias.Aliasname
 	}
 	if rv.Schemaname == "" && rv.Catalogname == "" {
-		if cols, ok := s.cte(rv.Relname); ok {
-			cols, err := renamed(cols, rv.Alias.GetColnames())
-			return &source{name: name, columns: cols}, err
+		if one, ok := s.cte(rv.Relname); ok {
+			cols, err := renamed(one.columns, rv.Alias.GetColnames())
+			return a.reading(&source{name: name, columns: cols}, one.outlet), err
 		}
 	}
 	r, err := a.relationNamed(rv)
 	if err != nil {
 		return nil, err
 	}
-	denied, err := a.readable(r)
+	known := a.protection(r)
+	if known.err != nil {
+		return nil, known.err
+	}
+	protected := len(known.classes) > 0
+	a.relation(connectors.Relation{Schema: r.schema, Name: r.name, Kind: r.kind, Protected: protected, Denied: known.denied})
+	for _, one := range append([]*relation{r}, known.relies...) {
+		if one.kind != "catalog" {
+			a.stamped[one.schema+"\x00"+one.name] = one.stamp
+		}
+	}
+	view, err := a.throughView(r, !rv.Inh)
 	if err != nil {
 		return nil, err
 	}
-	protected := a.protected(r)
-	a.relation(connectors.Relation{Schema: r.schema, Name: r.name, Kind: r.kind, Protected: protected, Denied: denied})
-	if r.kind != "catalog" {
-		a.stamped[r.schema+"\x00"+r.name] = r.stamp
-	}
-	src := &source{name: name, relation: r, node: node, only: !rv.Inh, wrapped: protected, raw: map[string]string{}}
+	src := &source{name: name, relation: r, node: node, only: !rv.Inh, wrapped: protected || view || r.telling() != nil, view: view, raw: map[string]string{}}
 	if rv.Alias == nil {
 		src.schema = r.schema
 	}
 	for _, c := range r.columns {
 		base := masking.ColumnRef{Schema: r.schema, Relation: r.name, Column: c.name}
 		col := column{name: c.name, ref: &base, plain: true, origin: base}
-		if class, ok := a.in.Classes.Class(base); ok {
-			col.class = &class
+		if class, ok := known.classes[c.name]; ok {
+			col.class, col.computed = &class.Class, class.computed
 		}
+		col.base = src
 		src.columns = append(src.columns, col)
 	}
 	if src.columns, err = renamed(src.columns, rv.Alias.GetColnames()); err != nil {
 		return nil, err
 	}
-	if protected {
+	if len(rv.Alias.GetColnames()) > 0 {
+		src.useAll() // they are named by position
+	}
+	if src.wrapped {
 		a.rewrites = append(a.rewrites, src)
 	}
 	return src, nil
@@ -169,59 +256,73 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 	if !r.Lateral {
 		parent = &scope{parent: s.parent, ctes: s.ctes}
 	}
+	inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true}
 	cols, err := a.query(r.Subquery.GetSelectStmt(), &scope{parent: parent}, s.rowsOut)
 	if err != nil {
 		return nil, err
 	}
+	a.enclose(out, inside, reads)
 	for i := range cols {
 		cols[i].gateway = false
 	}
 	cols, err = renamed(cols, r.Alias.Colnames)
-	return &source{name: r.Alias.Aliasname, columns: cols}, err
+	return a.reading(&source{name: r.Alias.Aliasname, columns: cols}, out), err
 }
 
-// function is a set-returning function in FROM.
+// function is a set-returning function in FROM, or ROWS FROM several.
 func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
-	if r.IsRowsfrom || len(r.Functions) != 1 {
-		return nil, unsupported("ROWS FROM is not understood", "Use one function.")
-	}
-	list := r.Functions[0].GetList()
-	if list == nil || len(list.Items) == 0 || list.Items[0].GetFuncCall() == nil {
-		return nil, unsupported("only functions can stand here", "")
-	}
-	call := list.Items[0].GetFuncCall()
-	c, err := a.expr(list.Items[0], s, connectors.UseExpression)
-	if err != nil {
-		return nil, err
-	}
-	name := last(call.Funcname)
-	src := &source{name: name}
-	if r.Alias != nil {
-		src.name = r.Alias.Aliasname
-	}
-	var cols []string
-	for _, d := range r.Coldeflist {
-		cols = append(cols, d.GetColumnDef().GetColname())
-	}
-	if known, ok := setColumns[name]; ok && len(cols) == 0 {
-		cols = known
-	}
-	if len(cols) == 0 {
-		cols = []string{src.name}
-	}
-	for _, col := range cols {
-		src.columns = append(src.columns, column{name: col, class: c.class, origin: c.origin})
+	src := &source{}
+	for _, item := range r.Functions {
+		list := item.GetList()
+		if list == nil || len(list.Items) == 0 || list.Items[0].GetFuncCall() == nil {
+			return nil, unsupported("only functions can stand here", "")
+		}
+		c, err := a.expr(list.Items[0], s, connectors.UseExpression)
+		if err != nil {
+			return nil, err
+		}
+		name := last(list.Items[0].GetFuncCall().Funcname)
+		if src.name == "" {
+			src.name = name
+		}
+		if r.Alias != nil {
+			src.name, name = r.Alias.Aliasname, r.Alias.Aliasname
+		}
+		defs := r.Coldeflist
+		if len(list.Items) > 1 {
+			defs = append(defs, list.Items[1].GetList().GetItems()...)
+		}
+		cols, err := a.definitions(defs)
+		if err != nil {
+			return nil, err
+		}
+		if len(cols) == 0 {
+			cols = functions[last(list.Items[0].GetFuncCall().Funcname)].columns
+		}
+		if len(cols) == 0 {
+			cols = []string{name}
+		}
+		for _, col := range cols {
+			src.columns = append(src.columns, column{name: col, class: c.class, origin: c.origin})
+		}
 	}
 	if r.Ordinality {
 		src.columns = append(src.columns, column{name: "ordinality"})
 	}
+	var err error
 	src.columns, err = renamed(src.columns, r.Alias.GetColnames())
 	return src, err
 }
 
-// setColumns are the columns of functions that return more than one.
-var setColumns = map[string][]string{
-	"json_each": {"key", "value"}, "jsonb_each": {"key", "value"}, "json_each_text": {"key", "value"}, "jsonb_each_text": {"key", "value"},
-	"json_array_elements": {"value"}, "jsonb_array_elements": {"value"}, "json_array_elements_text": {"value"},
-	"jsonb_array_elements_text": {"value"},
+// definitions are the columns of json_to_recordset(…) AS t(a int, …).
+func (a *analysis) definitions(defs []*pg.Node) ([]string, error) {
+	var cols []string
+	for _, d := range defs {
+		def := d.GetColumnDef()
+		if err := a.typeName(def.GetTypeName()); err != nil {
+			return nil, err
+		}
+		cols = append(cols, def.GetColname())
+	}
+	return cols, nil
 }

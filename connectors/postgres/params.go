@@ -51,11 +51,61 @@ func positional(text string, names []string) (string, error) {
 	return b.String(), nil
 }
 
-// cursor is where a parse error is, as a 1-based character, or 0.
-func (a *analysis) cursor(err error) int {
+// syntax is the refusal of a text that does not parse. The parser's message may
+// quote a literal, so only a word or a sign of it is said.
+func (a *analysis) syntax(err error) *connectors.Error {
+	out := &connectors.Error{Kind: connectors.KindSyntax, SQLState: "42601", Message: "syntax error", Hint: "The statement is not PostgreSQL."}
 	var e *parser.Error
-	if errors.As(err, &e) && a.in.Names == nil && e.Cursorpos > 0 {
-		return min(e.Cursorpos, len([]rune(a.in.Text)))
+	if !errors.As(err, &e) || a.in.Names != nil || e.Cursorpos <= 0 {
+		return out
 	}
-	return 0
+	text := []rune(a.in.Text)
+	out.Position = min(e.Cursorpos, len(text)+1)
+	switch {
+	case strings.HasPrefix(e.Message, "unterminated"):
+		out.Message, out.Hint = "a literal, quoted name or comment is not closed", "Close it, or double the quotes inside."
+	case strings.HasPrefix(e.Message, "syntax error at end of input"):
+		out.Message, out.Hint, out.Position = "the statement ends too early", "", len(text)+1
+	default:
+		out.Message += signAt(a.in.Text, len(string(text[:out.Position-1])))
+	}
+	return out
+}
+
+// signAt says where a syntax error is, if that is a keyword or a sign.
+func signAt(text string, at int) string {
+	scan, err := pgquery.Scan(text)
+	if err != nil {
+		return ""
+	}
+	for _, t := range scan.Tokens {
+		said := text[t.Start:t.End]
+		if int(t.Start) == at && (t.KeywordKind != pg.KeywordKind_NO_KEYWORD || strings.Trim(said, "=<>+-*/%(),;.:[]") == "") {
+			return " at " + said
+		}
+	}
+	return ""
+}
+
+// find is where the client's text first names parts; with named parameters, too.
+func (a *analysis) find(parts ...string) int {
+	return connectors.FindName(a.in.Text, tokensOf(a.in.Text), parts...)
+}
+
+// maxTokens is how many tokens of a text are looked at for a position.
+const maxTokens = 5000
+
+// tokensOf are the tokens of a text, comments left out, nil if it has too many.
+func tokensOf(text string) []connectors.Token {
+	scan, err := pgquery.Scan(text)
+	if err != nil || len(scan.Tokens) > maxTokens {
+		return nil
+	}
+	out := make([]connectors.Token, 0, len(scan.Tokens))
+	for _, t := range scan.Tokens {
+		if t.Token != pg.Token_SQL_COMMENT && t.Token != pg.Token_C_COMMENT {
+			out = append(out, connectors.Token{Text: text[t.Start:t.End], At: int(t.Start)})
+		}
+	}
+	return out
 }

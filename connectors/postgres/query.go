@@ -19,9 +19,9 @@ func (a *analysis) query(n *pg.SelectStmt, parent *scope, rows bool) ([]column, 
 		return nil, unsupported("this form of query is not understood", "Use SELECT.")
 	case n.IntoClause != nil:
 		return nil, unsupported("SELECT INTO is not possible through the gateway", "Results are returned as JSON.")
-	case len(n.LockingClause) > 0:
-		a.st.Shape.Locking = true
-		return nil, unsupported("FOR UPDATE and FOR SHARE are not possible through the gateway", "Leave the lock out.")
+	}
+	if err := a.locking(n); err != nil {
+		return nil, err
 	}
 	s := &scope{parent: parent, rowsOut: rows, merged: map[string]*column{}}
 	if err := a.with(n.WithClause, s); err != nil {
@@ -43,7 +43,7 @@ func (a *analysis) query(n *pg.SelectStmt, parent *scope, rows bool) ([]column, 
 		return nil, err
 	}
 	s.fields = out
-	if err := a.sort(n.SortClause, s, connectors.UseOrder, true); err != nil {
+	if err := a.orderBy(n, s); err != nil {
 		return nil, err
 	}
 	return out, a.limit(n, a.depth == 1)
@@ -80,10 +80,11 @@ func either(x, y column) column {
 	if x.class == nil && y.class != nil {
 		x.class, x.origin = y.class, y.origin
 	}
-	if x.class != nil && (y.class == nil || y.class.Name != x.class.Name || !x.plain || !y.plain) {
+	if x.class != nil && (y.class == nil || *y.class != *x.class || !x.plain || !y.plain) {
 		x.plain = false
 	}
-	x.ref, x.gateway, x.count = nil, false, x.count || y.count
+	x.computed = x.computed || y.computed
+	x.ref, x.base, x.gateway, x.count = nil, nil, false, x.count || y.count
 	return x
 }
 
@@ -93,6 +94,10 @@ func (a *analysis) values(lists []*pg.Node, s *scope) ([]column, error) {
 		list := l.GetList()
 		if list == nil {
 			return nil, unsupported("this form of VALUES is not understood", "")
+		}
+		var err error
+		if list.Items, err = a.spreadStars(list.Items, s); err != nil {
+			return nil, err
 		}
 		for i, item := range list.Items {
 			c, err := a.expr(item, s, connectors.UseExpression)
@@ -115,31 +120,61 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 	if w == nil {
 		return nil
 	}
-	s.ctes = map[string][]column{}
+	s.ctes = map[string]cte{}
 	a.st.Shape.Recursive = a.st.Shape.Recursive || w.Recursive
 	a.depth++
 	defer func() { a.depth-- }()
 	for _, n := range w.Ctes {
 		c := n.GetCommonTableExpr()
-		if c == nil || c.SearchClause != nil || c.CycleClause != nil {
+		if c == nil {
 			return unsupported("this form of WITH is not understood", "")
 		}
 		sel := c.Ctequery.GetSelectStmt()
 		if sel == nil {
-			return unsupported("WITH can hold queries only", "Write one statement at a time.")
+			cols, err := a.changeBeneath(c.Ctequery, s)
+			if err == nil {
+				cols, err = renamed(cols, c.Aliascolnames)
+			}
+			if err != nil {
+				return err
+			}
+			s.ctes[c.Ctename] = cte{cols, &outlet{out: true, open: true}}
+			continue
 		}
-		if w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE {
-			s.ctes[c.Ctename] = a.announced(c, sel.Larg)
+		recursive := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE
+		if recursive {
+			s.ctes[c.Ctename] = cte{a.announced(c, sel.Larg), &outlet{out: true, open: true}}
 		}
+		before, inside, reads := len(a.st.Uses), len(a.rewrites), len(a.reads)
 		cols, err := a.query(sel, s, s.rowsOut)
 		if err != nil {
 			return err
 		}
-		if s.ctes[c.Ctename], err = renamed(cols, c.Aliascolnames); err != nil {
+		if a.strict && recursive { // its columns may have gone round
+			for i := range cols {
+				cols[i] = a.tainted(cols[i], before)
+			}
+		}
+		if cols, err = renamed(cols, c.Aliascolnames); err != nil {
 			return err
 		}
+		one := cte{append(cols, searched(c)...), &outlet{}}
+		s.ctes[c.Ctename] = one
+		a.enclose(one.outlet, inside, reads)
 	}
 	return nil
+}
+
+// searched are the columns that SEARCH and CYCLE add.
+func searched(c *pg.CommonTableExpr) []column {
+	var out []column
+	if c.SearchClause != nil {
+		out = append(out, column{name: c.SearchClause.SearchSeqColumn})
+	}
+	if c.CycleClause != nil {
+		out = append(out, column{name: c.CycleClause.CycleMarkColumn}, column{name: c.CycleClause.CyclePathColumn})
+	}
+	return out
 }
 
 // announced are the columns that a recursive query may use of itself.
@@ -194,41 +229,51 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 			return nil, err
 		}
 	}
+	a.collapsed = a.collapsed || top && (grouped || distinct(n))
 	out, err := a.targets(n, s, top)
 	if err != nil {
 		return nil, err
 	}
 	s.fields = out
-	for _, d := range n.DistinctClause {
-		if d.Node == nil { // plain DISTINCT
-			for i := range out {
-				a.compared(&out[i], connectors.UseGroup)
-			}
-			continue
-		}
-		if _, err := a.expr(d, s, connectors.UseGroup); err != nil {
-			return nil, err
-		}
-	}
-	for _, g := range n.GroupClause {
-		if err := a.item(g, s, connectors.UseGroup, false); err != nil {
-			return nil, err
-		}
+	if err := a.grouping(n, s, out); err != nil {
+		return nil, err
 	}
 	if err := a.condition(n.HavingClause, s, connectors.UsePredicate, false); err != nil {
 		return nil, err
 	}
-	if err := a.sort(n.SortClause, s, connectors.UseOrder, true); err != nil {
+	if err := a.orderBy(n, s); err != nil {
 		return nil, err
 	}
 	if err := a.limit(n, top); err != nil {
 		return nil, err
 	}
+	a.dependents(n, s)
+	if len(n.DistinctClause) > 0 && !grouped && !aggregate && !a.distinctRows(n, s) {
+		grouped, s.rowsOut = true, false
+	}
 	if top {
 		a.st.Shape.Grouped, a.st.Shape.Aggregate, a.st.Shape.Where = grouped, aggregate && !grouped, n.WhereClause != nil
 	}
+	if len(n.GroupClause) > 0 && a.groupsByKey(n, s) { // each group is a row
+		s.rowsOut = rows && (top || !smallLimit(n.LimitCount))
+		a.st.GroupsByKey = a.st.GroupsByKey || top
+	}
 	a.shape(s)
-	return out, nil
+	return a.cells(n, s, out, top)
+}
+
+// distinctRows reports whether DISTINCT takes nothing away, since a primary key
+// is in the select list.
+func (a *analysis) distinctRows(n *pg.SelectStmt, s *scope) bool {
+	groups := &pg.SelectStmt{}
+	if !distinct(n) { // ON some expressions
+		groups.TargetList, groups.GroupClause = n.TargetList, n.DistinctClause
+		return a.groupsByKey(groups, s)
+	}
+	for _, t := range n.TargetList {
+		groups.GroupClause = append(groups.GroupClause, t.GetResTarget().GetVal())
+	}
+	return a.groupsByKey(groups, s)
 }
 
 // shape notes how the sources of a level are joined and filtered.
@@ -254,6 +299,10 @@ func (a *analysis) shape(s *scope) {
 	}
 	for _, src := range s.sources {
 		src.rows = s.rowsOut
+		if src.outlet != nil && s.rowsOut {
+			src.outlet.out = true
+		}
+		a.st.RowsOut = a.st.RowsOut || src.relation != nil && s.rowsOut
 	}
 }
 
@@ -269,9 +318,6 @@ func (a *analysis) limit(n *pg.SelectStmt, top bool) error {
 	for _, e := range []*pg.Node{n.LimitCount, n.LimitOffset} {
 		if e == nil {
 			continue
-		}
-		if !constant(e) {
-			return unsupported("LIMIT takes a number or a parameter", "")
 		}
 		if _, err := a.expr(e, &scope{}, connectors.UseExpression); err != nil {
 			return err
@@ -293,12 +339,100 @@ func (a *analysis) limit(n *pg.SelectStmt, top bool) error {
 	return nil
 }
 
+// grouping analyses DISTINCT and GROUP BY. Beside a table's key, its other
+// columns make no group: then their masks do not lie.
+func (a *analysis) grouping(n *pg.SelectStmt, s *scope, out []column) error {
+	defer func() { a.keyed = nil }()
+	for _, d := range n.DistinctClause {
+		if d.Node == nil { // plain DISTINCT
+			a.keyed = keyedBy(out)
+			for i := range out {
+				a.compared(&out[i], connectors.UseGroup)
+			}
+			continue
+		}
+		if err := a.item(d, s, connectors.UseGroup, true); err != nil {
+			return err
+		}
+	}
+	var columns []column
+	for _, g := range n.GroupClause {
+		if c := a.itemColumn(g, s); c != nil {
+			columns = append(columns, *c)
+		}
+	}
+	a.keyed = keyedBy(columns)
+	for _, g := range n.GroupClause {
+		if err := a.item(g, s, connectors.UseGroup, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// itemColumn is the plain column that an item of GROUP BY is, or nil.
+func (a *analysis) itemColumn(n *pg.Node, s *scope) *column {
+	if c := n.GetAConst(); c != nil && c.GetIval() != nil {
+		if at := int(c.GetIval().Ival); at >= 1 && at <= len(s.fields) {
+			return &s.fields[at-1]
+		}
+	}
+	ref := n.GetColumnRef()
+	if ref == nil {
+		return nil
+	}
+	if f, ok := a.level(s, ref); ok && !f.whole {
+		c := *f.column
+		c.via = f.source
+		return &c
+	}
+	if parts, _ := names(ref); len(parts) == 1 {
+		return s.field(parts[0])
+	}
+	return nil
+}
+
+// rowOf is a reference to a relation as seen through a source.
+type rowOf struct{ base, via *source }
+
+// keyedBy are the references whose whole primary key is among some columns.
+func keyedBy(columns []column) map[rowOf]bool {
+	names := map[rowOf][]string{}
+	for _, c := range columns {
+		if c.base != nil && c.ref != nil {
+			names[rowOf{c.base, c.via}] = append(names[rowOf{c.base, c.via}], c.ref.Column)
+		}
+	}
+	out := map[rowOf]bool{}
+	for row, list := range names {
+		out[row] = row.base.relation.keyed(list)
+	}
+	return out
+}
+
+// orderBy analyses a query's ORDER BY. Where it does not choose rows, ordering
+// by a mask does no harm, and is said.
+func (a *analysis) orderBy(n *pg.SelectStmt, s *scope) error {
+	defer func() { a.harmless = false }()
+	chooses := len(n.DistinctClause) > 0 && !distinct(n) // DISTINCT ON takes the first of each
+	for i := range n.SortClause {
+		a.harmless = !chooses && (i > 0 || n.LimitCount == nil)
+		if err := a.sort(n.SortClause[i:i+1], s, connectors.UseOrder, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sort analyses ORDER BY; a bare name may be one of the select list.
 func (a *analysis) sort(list []*pg.Node, s *scope, kind connectors.UseKind, fields bool) error {
 	for _, n := range list {
 		sb := n.GetSortBy()
-		if sb == nil || len(sb.UseOp) > 0 {
+		if sb == nil {
 			return unsupported("this form of ORDER BY is not understood", "Use ASC or DESC.")
+		}
+		if err := a.operators(sb.UseOp); err != nil {
+			return err
 		}
 		if err := a.item(sb.Node, s, kind, fields); err != nil {
 			return err
@@ -323,6 +457,7 @@ func (a *analysis) item(n *pg.Node, s *scope, kind connectors.UseKind, fieldsFir
 			return unsupported("a position in ORDER BY or GROUP BY is not one of the select list", "")
 		}
 		a.compared(&s.fields[at-1], kind)
+		masked(n, &s.fields[at-1])
 		return nil
 	}
 	if ref := n.GetColumnRef(); ref != nil {
@@ -331,6 +466,7 @@ func (a *analysis) item(n *pg.Node, s *scope, kind connectors.UseKind, fieldsFir
 			if field != nil {
 				if _, err := a.resolve(&scope{sources: s.sources, merged: s.merged}, ref); fieldsFirst || err != nil {
 					a.compared(field, kind)
+					masked(n, field)
 					return nil
 				}
 			}
@@ -338,4 +474,17 @@ func (a *analysis) item(n *pg.Node, s *scope, kind connectors.UseKind, fieldsFir
 	}
 	_, err := a.expr(n, s, kind)
 	return err
+}
+
+// masked makes an item that names an output which the gateway masks mean the
+// masked column: until it is masked that output is the raw one.
+func masked(n *pg.Node, field *column) {
+	if !field.gateway {
+		return
+	}
+	for _, c := range field.via.columns {
+		if c.origin == field.origin {
+			n.Node = &pg.Node_ColumnRef{ColumnRef: columnRef(field.via.name, c.name)}
+		}
+	}
 }

@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -25,6 +29,7 @@ func (a *analysis) point(ref *pg.ColumnRef, f found) {
 	if !f.source.wrapped {
 		return
 	}
+	a.pointed = true
 	name := f.column.origin.Column
 	hidden, ok := f.source.raw[name]
 	if !ok {
@@ -46,19 +51,29 @@ func (*analysis) unqualify(ref *pg.ColumnRef, f found) {
 // rewrite replaces every reference to a relation with protected columns by a
 // derived table of the same name, whose protected columns are masked.
 func (a *analysis) rewrite() error {
+	if err := a.maskedOnly(); err != nil {
+		return err
+	}
 	a.st.Shape.Filtered = true
 	for _, src := range a.rewrites {
-		if src.rows && !src.filtered {
-			a.st.Shape.Filtered = false
+		if src.rows && a.protected(src.relation) {
+			a.st.ProtectedRowsOut = a.st.ProtectedRowsOut || src.reaches()
+			a.st.Shape.Filtered = a.st.Shape.Filtered && !src.loose()
 		}
 		if src.node == nil {
 			continue // the target of a write
 		}
-		tree, err := pgquery.Parse("SELECT FROM (" + a.derived(src) + ") AS " + quote(src.name))
-		if err != nil {
-			return fmt.Errorf("a mask does not parse: %w", err)
+		if src.whole > 0 && len(src.raw)+len(src.dated) > 0 {
+			return unsupported("a table cannot be used as one value where one of its raw columns is compared or shown",
+				"Use a derived table: … FROM (SELECT * FROM "+word(src.relation.name)+" WHERE …) AS "+word(src.name)+".")
 		}
-		item := tree.Stmts[0].Stmt.GetSelectStmt().FromClause[0].GetRangeSubselect()
+		text, err := a.derivedText(src)
+		if err != nil {
+			return err
+		}
+		item := standIn(len(a.pieces))
+		a.pieces = append(a.pieces, text)
+		item.Alias = &pg.Alias{Aliasname: src.name}
 		if rv := src.node.GetRangeVar(); rv != nil && rv.Alias != nil {
 			item.Alias = rv.Alias
 		}
@@ -67,113 +82,156 @@ func (a *analysis) rewrite() error {
 	return nil
 }
 
+// derivedText is the derived table of a source, verified. Those that were made
+// before for this catalog are kept.
+func (a *analysis) derivedText(src *source) (string, error) {
+	said := a.derived(src)
+	if text, ok := a.cat.written.get(said); ok {
+		return text, nil
+	}
+	tree, err := pgquery.Parse(said)
+	if err != nil || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
+		return "", fmt.Errorf("a mask does not parse: %w", err)
+	}
+	text, err := verified(tree, nil)
+	if err != nil {
+		return "", err
+	}
+	a.cat.written.put(said, text)
+	return text, nil
+}
+
+// writtenTables keeps verified derived tables. It is emptied when it is full,
+// which is rare: there are as many as combinations of columns in use.
+type writtenTables struct {
+	mu    sync.Mutex
+	texts map[string]string
+}
+
+const maxWritten = 2000
+
+func (w *writtenTables) get(said string) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text, ok := w.texts[said]
+	return text, ok
+}
+
+func (w *writtenTables) put(said, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.texts == nil || len(w.texts) >= maxWritten {
+		w.texts = map[string]string{}
+	}
+	w.texts[said] = text
+}
+
 // derived writes the SELECT that stands for a relation. Hidden columns come
 // last, so that an alias list names the visible ones.
 func (a *analysis) derived(src *source) string {
 	var list []string
-	for _, c := range src.relation.columns {
-		base := masking.ColumnRef{Schema: src.relation.schema, Relation: src.relation.name, Column: c.name}
-		if class, ok := a.in.Classes.Class(base); ok {
-			list = append(list, a.mask(class, c)+" AS "+quote(c.name))
-		} else {
+	known := a.protection(src.relation)
+	for i, c := range src.relation.columns {
+		if _, protected := known.classes[c.name]; protected && c.leads {
+			a.st.NoIndexOnly = true
+		}
+		if !src.columns[i].used {
+			continue
+		}
+		standing, stands := src.relation.telling()[c.name]
+		switch class, ok := known.classes[c.name]; {
+		case stands:
+			list = append(list, standing+" AS "+quote(c.name))
+		case !ok:
 			list = append(list, quote(c.name))
+		case class.computed:
+			list = append(list, a.computed(c)+" AS "+quote(c.name))
+		case src.view:
+			list = append(list, a.again(class.Class, c)+" AS "+quote(c.name))
+		default:
+			list = append(list, a.mask(class.Class, c)+" AS "+quote(c.name))
 		}
 	}
 	for _, c := range src.relation.columns {
 		if hidden, ok := src.raw[c.name]; ok {
 			list = append(list, quote(c.name)+" AS "+quote(hidden))
 		}
+		if hidden, ok := src.dated[c.name]; ok {
+			list = append(list, dated(c, src.movedBy)+" AS "+quote(hidden))
+		}
+	}
+	if src.view {
+		return "SELECT " + strings.Join(list, ", ") + " FROM " + quote(a.cat.masked) + "." + quote(src.relation.name)
 	}
 	from := " FROM "
 	if src.only {
 		from += "ONLY "
 	}
-	return "SELECT " + strings.Join(list, ", ") + from + quote(src.relation.schema) + "." + quote(src.relation.name)
+	from += quote(src.relation.schema) + "." + quote(src.relation.name)
+	if known.ordered {
+		from += a.order(src.relation, known)
+	}
+	return "SELECT " + strings.Join(list, ", ") + from
 }
 
-// mask writes a class's mask over a column, of the column's own type. A kind or
-// type that is not known is a NULL.
-func (a *analysis) mask(class masking.Class, c relationColumn) string {
-	name := quote(c.name)
-	text := c.base == "text" || c.base == "varchar" || c.base == "bpchar"
-	switch class.Mask.Kind {
-	case masking.Redact, masking.Token:
-		if !text {
-			return null(c)
+// order sorts by every column, as masked, so that the order in which the rows
+// were made is lost.
+func (a *analysis) order(r *relation, known *protection) string {
+	var list []string
+	for _, c := range r.columns {
+		class, ok := known.classes[c.name]
+		switch {
+		case !sortable[c.base] || class.computed:
+		case ok:
+			list = append(list, a.mask(class.Class, c))
+		default:
+			list = append(list, quote(c.name))
 		}
-		shown := class.Mask.Text
-		if shown == "" {
-			shown = masking.RedactText
-		}
-		if c.length > 0 && len(shown) > c.length {
-			shown = shown[:c.length]
-		}
-		value := literal(shown) + "::" + c.typ
-		if c.notNull {
-			return value
-		}
-		return "CASE WHEN " + name + " IS NULL THEN NULL ELSE " + value + " END"
-	case masking.ZIP3:
-		if !text {
-			return null(c)
-		}
-		zip := "pg_catalog.left(pg_catalog.lpad(" + name + "::text, 5, '0'), 3)"
-		return "(CASE WHEN " + name + " IS NULL THEN NULL WHEN " + name + "::text !~ '^[0-9]{3,5}(-?[0-9]{4})?$' OR " + zip + " IN (" +
-			literals(a.in.Classes.Profile().LowPopulationZIP3) + ") THEN '000' ELSE " + zip + " END)::" + c.typ
-	case masking.Year, masking.BirthYear:
-		return a.year(class, c, name)
 	}
-	return null(c)
+	if len(list) == 0 {
+		return " OFFSET 0"
+	}
+	return " ORDER BY " + strings.Join(list, ", ")
 }
 
-// year is the first instant of the year, and for a date of birth at most that
-// of 90 years ago.
-func (a *analysis) year(class masking.Class, c relationColumn, name string) string {
-	var first string
-	switch c.base {
-	case "date":
-		first = "pg_catalog.date_trunc('year', " + name + "::timestamp)::date"
-	case "timestamp":
-		first = "pg_catalog.date_trunc('year', " + name + ")"
-	case "timestamptz":
-		first = "pg_catalog.date_trunc('year', " + name + ", 'UTC')"
-	default:
-		return null(c)
-	}
-	if class.Mask.Kind == masking.Year {
-		return first
-	}
-	bound := a.in.Today.AddDate(-90, 0, 1) // born before is 90 or older
-	return fmt.Sprintf("CASE WHEN %s < '%s'::%s THEN '%04d-01-01'::%s ELSE %s END", name, bound.Format("2006-01-02"), c.base,
-		a.in.Today.Year()-90, c.base, first)
-}
+// sortable are types with an order whose comparison cannot fail.
+var sortable = set(`text varchar bpchar name bool int2 int4 int8 oid float4 float8 numeric date time timetz timestamp timestamptz interval
+uuid bytea inet cidr jsonb`)
 
-// null is a NULL of the column's type; of a user's type it is text, since its
-// input function is not known.
-func null(c relationColumn) string {
-	if types[c.base] {
-		return "NULL::pg_catalog." + quote(c.base)
-	}
-	return "NULL::text"
+// computed stands for an expression over protected columns: it is not
+// evaluated, since whether it fails would tell.
+func (a *analysis) computed(c relationColumn) string {
+	c.notNull = true
+	return a.mask(masking.Class{Mask: masking.Mask{Kind: masking.Redact}}, c)
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
-
-func literals(list []string) string {
-	out := []string{}
-	for _, text := range list {
-		out = append(out, literal(text))
-	}
-	if len(out) == 0 {
-		return "'000'"
-	}
-	return strings.Join(out, ", ")
+func (a *analysis) mask(class masking.Class, c relationColumn) string {
+	return a.masks().mask(class, c)
 }
 
-// verified is the text of a tree, parsed again and found equal.
-func verified(tree *pg.ParseResult) (string, error) {
+func (a *analysis) masks() maskWriter {
+	return maskWriter{profile: a.in.Classes.Profile(), today: a.in.Today, expressions: &a.cat.expressions}
+}
+
+// standIn stands for the nth derived table while a statement is written and
+// read back. Most of a rewritten text is masks, which are verified once.
+func standIn(n int) *pg.RangeSubselect {
+	from := &pg.Node{Node: &pg.Node_RangeVar{RangeVar: &pg.RangeVar{Relname: standInName(n), Inh: true, Relpersistence: "p"}}}
+	return &pg.RangeSubselect{Subquery: &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: &pg.SelectStmt{
+		FromClause: []*pg.Node{from}, LimitOption: pg.LimitOption_LIMIT_OPTION_DEFAULT, Op: pg.SetOperation_SETOP_NONE,
+	}}}}
+}
+
+func standInName(n int) string { return fmt.Sprintf("%st%d", hiddenPrefix, n) }
+
+// verified is the text of a tree, parsed again and found equal, with the
+// verified pieces in place of the tables that stand for them. A stand-in is
+// found by where the parser saw it, and both it and its piece are whole
+// statements between the same parentheses: what the text parses to is the tree
+// with the pieces' trees in it.
+func verified(tree *pg.ParseResult, pieces []string) (string, error) {
 	refuse := func() (string, error) {
 		return "", unsupported("the statement does not read back as it was understood", "Write it more simply.")
 	}
@@ -185,32 +243,102 @@ func verified(tree *pg.ParseResult) (string, error) {
 	if err != nil || len(again.Stmts) != 1 {
 		return refuse()
 	}
-	want, _ := proto.Clone(tree).(*pg.ParseResult)
-	unlocate(want.ProtoReflect())
-	unlocate(again.ProtoReflect())
-	if !proto.Equal(want, again) {
+	standIns := map[string]int32{} // where the parser saw them
+	twice := false
+	if !same(tree.ProtoReflect(), again.ProtoReflect(), func(n *pg.Node) {
+		if rv := n.GetRangeVar(); strings.HasPrefix(rv.GetRelname(), hiddenPrefix) {
+			_, seen := standIns[rv.Relname]
+			twice = twice || seen
+			standIns[rv.Relname] = rv.Location
+		}
+	}) || twice {
+		return refuse()
+	}
+	text, ok := splice(text, standIns, pieces)
+	if !ok {
 		return refuse()
 	}
 	return text, nil
 }
 
-// unlocate clears everything that tells only where in the text a node was.
-func unlocate(m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		name := string(f.Name())
-		switch {
-		case strings.HasSuffix(name, "location"), name == "stmt_len", name == "list_start", name == "list_end",
-			name == "rexpr_list_start", name == "rexpr_list_end":
-			m.Clear(f)
-		case f.IsList() && f.Kind() == protoreflect.MessageKind:
-			for i := range v.List().Len() {
-				unlocate(v.List().Get(i).Message())
-			}
-		case f.Kind() == protoreflect.MessageKind:
-			unlocate(v.Message())
+// splice writes the pieces in place of their stand-ins. Each must be there, and
+// nothing else may have such a name.
+func splice(text string, standIns map[string]int32, pieces []string) (spliced string, ok bool) {
+	if len(standIns) != len(pieces) {
+		return "", false
+	}
+	type place struct{ from, to, piece int } // within the parentheses
+	var places []place
+	for i := range pieces {
+		at, ok := standIns[standInName(i)]
+		whole := "SELECT FROM " + standInName(i)
+		to := int(at) + len(standInName(i))
+		from := to - len(whole)
+		if !ok || from < 1 || to >= len(text) || text[from-1:to+1] != "("+whole+")" {
+			return "", false
+		}
+		places = append(places, place{from, to, i})
+	}
+	slices.SortFunc(places, func(p, q place) int { return p.from - q.from })
+	var b strings.Builder
+	last := 0
+	for _, p := range places {
+		b.WriteString(text[last:p.from])
+		b.WriteString(pieces[p.piece])
+		last = p.to
+	}
+	b.WriteString(text[last:])
+	return b.String(), true
+}
+
+// same compares two trees in everything but where in a text a node was, and
+// calls see for the second one's nodes.
+func same(a, b protoreflect.Message, see func(*pg.Node)) bool {
+	if n, ok := b.Interface().(*pg.Node); ok {
+		see(n)
+	}
+	equal, fields := true, 0
+	a.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if !locates(f) {
+			fields++
+			equal = b.Has(f) && sameValue(f, v, b.Get(f), see)
+		}
+		return equal
+	})
+	b.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if !locates(f) {
+			fields--
 		}
 		return true
 	})
+	return equal && fields == 0
+}
+
+func sameValue(f protoreflect.FieldDescriptor, a, b protoreflect.Value, see func(*pg.Node)) bool {
+	switch {
+	case f.Kind() != protoreflect.MessageKind:
+		return a.Equal(b)
+	case !f.IsList():
+		return same(a.Message(), b.Message(), see)
+	case a.List().Len() != b.List().Len():
+		return false
+	}
+	for i := range a.List().Len() {
+		if !same(a.List().Get(i).Message(), b.List().Get(i).Message(), see) {
+			return false
+		}
+	}
+	return true
+}
+
+// locates reports whether a field tells only where in the text a node was.
+func locates(f protoreflect.FieldDescriptor) bool {
+	switch name := string(f.Name()); name {
+	case "stmt_len", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end":
+		return true
+	default:
+		return strings.HasSuffix(name, "location")
+	}
 }
 
 // visit calls f for every node below n until it says not to go deeper.
@@ -237,33 +365,96 @@ func visitMessage(m protoreflect.Message, f func(*pg.Node) bool) {
 	})
 }
 
-// normalise makes the text without literals and comments, and its fingerprint.
-func (a *analysis) normalise(tree *pg.ParseResult, text string) error {
-	fingerprint, err := pgquery.Fingerprint(text)
-	if err != nil {
-		return unsupported("the statement has no fingerprint", "")
+// normalise makes the text without literals and comments, and its fingerprint;
+// they are there when wait returns. It is a fifth of the whole work, so it is
+// done beside the rest if nobody else's is: one more parser, at most, is kept.
+func (a *analysis) normalise(tree *pg.ParseResult) (wait func()) {
+	clone, text := proto.CloneOf(tree), unwritable
+	select {
+	case a.beside <- struct{}{}:
+	default:
+		text = withoutConstants(clone)
+		return func() { a.normalised(text) }
 	}
-	a.st.Fingerprint = fingerprint
-	clone, _ := proto.Clone(tree).(*pg.ParseResult)
-	visitMessage(clone.ProtoReflect(), func(n *pg.Node) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { <-a.beside }()
+		defer func() { _ = recover() }() // a panic must not end the process; what it says may hold literals
+		text = withoutConstants(clone)
+	}()
+	return func() {
+		<-done
+		a.normalised(text)
+	}
+}
+
+// withoutConstants writes a tree with a marker for every constant. It changes
+// the tree.
+func withoutConstants(tree *pg.ParseResult) string {
+	type constant struct {
+		node  *pg.Node
+		value *pg.Node_AConst
+	}
+	var constants []constant
+	visitMessage(tree.ProtoReflect(), func(n *pg.Node) bool {
 		if n.GetTypeName() != nil {
 			return false // varchar(10): the number is no literal of the data
 		}
-		if n.GetAConst() != nil {
+		if value, ok := n.Node.(*pg.Node_AConst); ok {
+			constants = append(constants, constant{n, value})
 			n.Node = &pg.Node_ParamRef{ParamRef: &pg.ParamRef{}}
 		}
 		return true
 	})
-	if a.st.Normalized, err = pgquery.Deparse(clone); err != nil {
-		// Some constants must stay for the text to be written; the library's own
-		// normaliser works on the text of the tree, which has no comments.
-		plain, err := pgquery.Deparse(tree)
-		if err == nil {
-			a.st.Normalized, err = pgquery.Normalize(plain)
+	text, err := pgquery.Deparse(tree)
+	if err == nil {
+		return text
+	}
+	// Some constants must stay for the text to be written.
+	for _, c := range constants {
+		c.node.Node = c.value
+	}
+	if text, err = pgquery.Deparse(tree); err != nil {
+		return unwritable
+	}
+	return constantFree(text)
+}
+
+// unwritable stands for a normalised text that cannot be had.
+const unwritable = "(not to be written down)"
+
+func (a *analysis) normalised(text string) {
+	sum := sha256.Sum256([]byte(text))
+	a.st.Normalized, a.st.Fingerprint = text, hex.EncodeToString(sum[:16])
+}
+
+// constantFree is a text with ? for every constant, and without comments. It
+// knows no grammar, so it also finds the constants that the tree keeps as plain
+// strings: the body of DO, the payload of NOTIFY, the password of a role.
+func constantFree(text string) string {
+	tokens, err := pgquery.Scan(text)
+	if err != nil || text == "" {
+		return unwritable
+	}
+	var (
+		b    strings.Builder
+		last int32
+	)
+	for _, token := range tokens.Tokens {
+		if token.Token == pg.Token_SQL_COMMENT || token.Token == pg.Token_C_COMMENT {
+			continue
 		}
-		if err != nil {
-			a.st.Normalized = "(" + fingerprint + ")"
+		if b.Len() > 0 && token.Start > last {
+			b.WriteByte(' ')
+		}
+		last = token.End
+		switch token.Token {
+		case pg.Token_SCONST, pg.Token_USCONST, pg.Token_BCONST, pg.Token_XCONST, pg.Token_ICONST, pg.Token_FCONST:
+			b.WriteByte('?')
+		default:
+			b.WriteString(text[token.Start:token.End])
 		}
 	}
-	return nil
+	return b.String()
 }

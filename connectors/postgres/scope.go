@@ -1,7 +1,7 @@
 package postgres
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -22,13 +22,26 @@ type column struct {
 	class   *masking.Class
 	plain   bool
 	origin  masking.ColumnRef
-	gateway bool // the gateway masks it
-	count   bool // a count over protected relations
+	gateway bool   // the gateway masks it
+	typ     string // of what it then is, if not text
+	// computed is true for a column that is itself an expression over protected
+	// columns, of a view or generated.
+	computed bool
+	count    bool // a count over protected relations
+	used     bool // the statement names it, so its derived table must have it
+	// base is the reference to the relation that it is a column of, and via the
+	// source of the level at hand through which it came.
+	base, via *source
+	counts    []int
+	cell      bool // a count that the rewriting added
 }
 
 // hides reports whether comparing the column would compare a mask that hides
 // the value.
 func (c *column) hides() bool { return c.class != nil && !c.class.Mask.Generalises() }
+
+// plainOf reports whether it is a column of one relation, and nothing else.
+func (c *column) plainOf() bool { return c.base != nil && c.plain }
 
 // source is one item of a FROM clause.
 type source struct {
@@ -39,9 +52,54 @@ type source struct {
 	node     *pg.Node // the RangeVar to be replaced
 	only     bool
 	wrapped  bool
+	view     bool              // it is read through its masked view
 	raw      map[string]string // hidden names by column
+	dated    map[string]string // of dates with their person
+	movedBy  relationColumn    // the person of dated
 	filtered bool
 	rows     bool
+	outlet   *outlet   // of what it stands for
+	within   []*outlet // it is read inside of these
+	person   bool      // its rows are one person's, by a lookup
+	// covered is true once a join's alias hides the name.
+	covered bool
+	// target is true for the relation that a write writes.
+	target bool
+	// excluded is true for the row that ON CONFLICT is about.
+	excluded bool
+	// aside is true for the alias of USING, whose columns are seen under it only.
+	aside bool
+	// whole counts how often the statement uses it as one value, or by position.
+	whole int
+	// beneath are the sources of a join that this one is the alias of.
+	beneath []*source
+}
+
+// asValue counts uses as one value, which shows every column beneath too.
+func (src *source) asValue(n int) {
+	src.whole += n
+	for _, inner := range src.beneath {
+		inner.asValue(n)
+	}
+}
+
+// reaches reports whether rows of a source can reach the result, also through
+// the common table expressions that it is in.
+func (src *source) reaches() bool {
+	return src.rows && !slices.ContainsFunc(src.within, func(r *outlet) bool { return !r.out })
+}
+
+// loose reports whether its rows can reach the result without a condition that
+// chooses among them, its own or one on what they are read through.
+func (src *source) loose() bool {
+	return src.rows && !src.filtered && !slices.ContainsFunc(src.within, func(o *outlet) bool { return !o.loose() })
+}
+
+// useAll notes that every column is named, if only by position or by chance.
+func (src *source) useAll() {
+	for i := range src.columns {
+		src.columns[i].used = true
+	}
 }
 
 // shown is one column that * stands for.
@@ -57,18 +115,49 @@ type scope struct {
 	merged  map[string]*column // by USING or NATURAL
 	stars   []shown
 	fields  []column // the select list, for ORDER BY and GROUP BY
-	ctes    map[string][]column
+	ctes    map[string]cte
 	rowsOut bool
 	links   [][2]*source
 }
 
-func (s *scope) cte(name string) ([]column, bool) {
+// cte is a common table expression.
+type cte struct {
+	columns []column
+	outlet  *outlet
+}
+
+// outlet is where rows of a common table expression or a derived table go.
+type outlet struct {
+	// out is true if they are read where rows can reach the result.
+	out bool
+	// open is true of what reads itself: nothing is known to filter it.
+	open    bool
+	readers []*source
+}
+
+// loose reports whether rows reach the result that no condition chose.
+func (o *outlet) loose() bool { return o.open || slices.ContainsFunc(o.readers, (*source).loose) }
+
+// reading notes a reference to what has an outlet.
+func (a *analysis) reading(src *source, o *outlet) *source {
+	src.outlet, o.readers, a.reads = o, append(o.readers, src), append(a.reads, src)
+	return src
+}
+
+// enclose notes that what was read since is read through an outlet.
+func (a *analysis) enclose(o *outlet, rewrites, reads int) {
+	for _, src := range slices.Concat(a.rewrites[rewrites:], a.reads[reads:]) {
+		src.within = append(src.within, o)
+	}
+}
+
+func (s *scope) cte(name string) (cte, bool) {
 	for ; s != nil; s = s.parent {
-		if cols, ok := s.ctes[name]; ok {
-			return cols, true
+		if one, ok := s.ctes[name]; ok {
+			return one, true
 		}
 	}
-	return nil, false
+	return cte{}, false
 }
 
 func (s *scope) field(name string) *column {
@@ -85,11 +174,12 @@ type found struct {
 	column *column
 	source *source // nil for a merged column or a select-list alias
 	own    bool    // of the level that was asked, not of an outer one
+	whole  bool    // the source itself, as one value
 }
 
 // names takes a column reference apart; star is true for t.*.
 func names(ref *pg.ColumnRef) (parts []string, star bool) {
-	for _, f := range ref.Fields {
+	for _, f := range ref.GetFields() {
 		switch n := f.Node.(type) {
 		case *pg.Node_String_:
 			parts = append(parts, n.String_.Sval)
@@ -114,47 +204,118 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 		own := level == s
 		if len(parts) == 1 {
 			if c := level.merged[name]; c != nil {
-				return found{c, nil, own}, nil
+				return found{column: c, own: own}, nil
 			}
 		}
 		var hits []found
 		for _, src := range level.sources {
-			if len(parts) > 1 && (src.name != parts[len(parts)-2] || (len(parts) == 3 && src.schema != parts[0])) {
+			if src.covered || src.aside && len(parts) == 1 || len(parts) > 1 && (src.name != parts[len(parts)-2] || (len(parts) == 3 && src.schema != parts[0])) {
 				continue
 			}
 			for i := range src.columns {
 				if src.columns[i].name == name {
-					hits = append(hits, found{&src.columns[i], src, own})
+					hits = append(hits, found{column: &src.columns[i], source: src, own: own})
 				}
 			}
 		}
 		switch {
 		case len(hits) > 1:
 			return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42702",
-				Message: "the column name is ambiguous: " + word(name), Hint: "Qualify it with the table's alias."}
+				Message: "the column name is ambiguous: " + word(name), Hint: "Qualify it with the table's alias.",
+				Position: a.position(int(ref.Location))}
 		case len(hits) == 1:
+			hits[0].column.used = true
 			return hits[0], nil
 		}
+		if systemColumns[name] {
+			if f, err := systemColumn(level, parts); err != nil || f.column != nil {
+				return f, err
+			}
+		}
 		for _, src := range level.sources {
-			if len(parts) == 1 && src.name == name {
-				return found{}, unsupported("whole-row references are not understood: "+word(name), "Name the columns.")
+			if len(parts) == 1 && src.name == name && !src.covered {
+				return a.wholeRow(src, own)
 			}
 		}
 	}
-	return found{}, a.noColumn(s, name, int(ref.Location))
+	return found{}, a.noColumn(s, parts, int(ref.Location))
 }
 
-func (a *analysis) noColumn(s *scope, name string, at int) error {
-	var all []string
+// systemColumns are those that the server keeps of each row of a table.
+var systemColumns = set("tableoid ctid xmin xmax cmin cmax")
+
+// systemColumn finds a system column at one level. Of a protected table there is
+// none: where a row lies depends on how long its values are.
+func systemColumn(level *scope, parts []string) (f found, err error) {
+	name := parts[len(parts)-1]
+	for _, src := range level.sources {
+		if src.covered || src.relation == nil || src.relation.kind == "view" || src.relation.kind == "catalog" ||
+			len(parts) > 1 && (src.name != parts[len(parts)-2] || len(parts) == 3 && src.schema != parts[0]) {
+			continue
+		}
+		switch {
+		case src.wrapped || slices.ContainsFunc(src.columns, func(c column) bool { return c.class != nil }):
+			return found{}, unsupported("the system column "+name+" of a table with protected columns tells of their values",
+				"Use the primary key; for the partition that a row is in, read the partition itself.")
+		case f.column != nil:
+			return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42702",
+				Message: "the column name is ambiguous: " + name, Hint: "Qualify it with the table's alias."}
+		}
+		f = found{column: &column{name: name}, source: src}
+	}
+	return f, nil
+}
+
+// row finds the source that p.* names inside an expression.
+func (a *analysis) row(s *scope, name string) (found, error) {
 	for level := s; level != nil; level = level.parent {
 		for _, src := range level.sources {
-			for _, c := range src.columns {
-				all = append(all, c.name)
+			if src.name == name && !src.covered {
+				return a.wholeRow(src, level == s)
 			}
 		}
 	}
+	return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42P01", Message: "no such table: " + word(name)}
+}
+
+// wholeRow is a source used as one value, as in row_to_json(p).
+func (a *analysis) wholeRow(src *source, own bool) (found, error) {
+	if src.target {
+		return found{}, unsupported("the table that is written cannot be used as one value", "Name its columns.")
+	}
+	src.asValue(1)
+	src.useAll()
+	c := column{name: src.name}
+	for _, part := range src.columns {
+		if part.class != nil && (c.class == nil || part.hides()) {
+			c.class, c.origin = part.class, part.origin
+		}
+	}
+	return found{column: &c, source: src, own: own, whole: true}, nil
+}
+
+func (a *analysis) noColumn(s *scope, parts []string, at int) error {
+	name, table := parts[len(parts)-1], ""
+	if len(parts) > 1 {
+		table = parts[len(parts)-2]
+	}
+	var columns, tables []string
+	for level := s; level != nil; level = level.parent {
+		for _, src := range level.sources {
+			tables = append(tables, src.name)
+			for _, c := range src.columns {
+				if table == "" || src.name == table {
+					columns = append(columns, c.name)
+				}
+			}
+		}
+	}
+	if table != "" && !slices.Contains(tables, table) {
+		return &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42P01", Message: "no such table in FROM: " + word(table),
+			Hint: connectors.Suggest(table, tables), Position: a.position(at)}
+	}
 	return &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42703", Message: "no such column: " + word(name),
-		Hint: suggest(name, all), Position: a.position(at)}
+		Hint: connectors.ColumnHint(name, columns, a.cat.Tables()), Position: a.position(at)}
 }
 
 // position is the 1-based character of a byte offset in the client's text; with
@@ -190,71 +351,11 @@ func (a *analysis) relationNamed(rv *pg.RangeVar) (*relation, error) {
 		}
 	}
 	return nil, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42P01", Message: "no such table: " + word(rv.Relname),
-		Hint: suggest(rv.Relname, all), Position: a.position(int(rv.Location))}
+		Hint: connectors.Suggest(rv.Relname, all), Position: a.position(int(rv.Location))}
 }
 
-// readable refuses relations whose rows this package does not understand, and
-// marks catalogs that can hold values for policy to deny.
-func (a *analysis) readable(r *relation) (denied string, err error) {
-	if r.kind == "catalog" {
-		if systemRelations[r.schema+"."+r.name] {
-			return "", nil
-		}
-		return "this system relation can hold data values or secrets", nil
-	}
-	hint := "Read the tables themselves."
-	switch r.kind {
-	case "table", "partitioned_table":
-		for _, oid := range r.kin {
-			if k := a.cat.byOID[oid]; k == nil || (a.protected(k) && !a.protected(r)) {
-				return "", unsupported(word(r.name)+" shares rows with a relation that has protected columns", "Read that one.")
-			}
-		}
-		return "", nil
-	case "view":
-		if a.reaches(r, map[int64]bool{}) {
-			return "", unsupported("the view "+word(r.name)+" reaches a table with protected columns, or is not understood", hint)
-		}
-		return "", nil
-	}
-	return "", unsupported(fmt.Sprintf("%s is a %s, which is not understood", word(r.name), strings.ReplaceAll(r.kind, "_", " ")), hint)
-}
-
-// reaches reports whether a view's rules lead to a protected relation, or to
-// something that is not understood.
-func (a *analysis) reaches(r *relation, seen map[int64]bool) bool {
-	if seen[r.oid] || r.opaque || len(seen) > 50 {
-		return true
-	}
-	seen[r.oid] = true
-	for _, oid := range r.reads {
-		inner := a.cat.byOID[oid]
-		if inner == nil || a.protected(inner) {
-			return true
-		}
-		a.stamped[inner.schema+"\x00"+inner.name] = inner.stamp
-		if inner.kind == "view" {
-			if a.reaches(inner, seen) {
-				return true
-			}
-			continue
-		}
-		if denied, err := a.readable(inner); denied != "" || err != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// protected reports whether a relation has classified columns.
-func (a *analysis) protected(r *relation) bool {
-	for _, c := range r.columns {
-		if _, ok := a.in.Classes.Class(masking.ColumnRef{Schema: r.schema, Relation: r.name, Column: c.name}); ok {
-			return true
-		}
-	}
-	return false
-}
+// protected reports whether a relation has protected columns.
+func (a *analysis) protected(r *relation) bool { return len(a.protection(r).classes) > 0 }
 
 // word shows a name in a message only if it is a plain identifier.
 func word(name string) string {
@@ -267,37 +368,4 @@ func word(name string) string {
 		}
 	}
 	return name
-}
-
-// suggest proposes the nearest of some names.
-func suggest(name string, among []string) string {
-	best, distance := "", 4
-	for _, candidate := range among {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(candidate)); d < distance && d <= len(candidate)/2 {
-			best, distance = candidate, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return "Did you mean " + best + "?"
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		last := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			last, row[j] = row[j], min(row[j]+1, row[j-1]+1, last+cost)
-		}
-	}
-	return row[len(b)]
 }

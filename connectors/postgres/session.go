@@ -21,6 +21,7 @@ import (
 type session struct {
 	conn       *pgx.Conn
 	searchPath []string
+	masked     string
 	closed     bool
 
 	st     *connectors.Statement
@@ -45,11 +46,19 @@ func (s *session) ID() string { return strconv.FormatUint(uint64(s.conn.PgConn()
 
 // Catalog reads a snapshot.
 func (s *session) Catalog(ctx context.Context) (connectors.Catalog, error) {
-	cat, err := loadCatalog(ctx, s.conn, s.searchPath)
-	if err != nil {
-		return nil, s.failed(ctx, err)
+	for attempt := 0; ; attempt++ {
+		cat, err := loadCatalog(ctx, s.conn, s.searchPath)
+		if err == nil {
+			cat.readMasked(s.masked)
+			return cat, nil
+		}
+		// The functions that write definitions look at the newest state, and fail
+		// on what was dropped since the query began.
+		var server *pgconn.PgError
+		if attempt == 5 || !errors.As(err, &server) || (server.Code != "XX000" && server.Code != "42P01") {
+			return nil, s.failed(ctx, err)
+		}
 	}
-	return cat, nil
 }
 
 // Close ends the session; a query that still runs is cancelled by the server
@@ -67,9 +76,18 @@ func (s *session) Close(ctx context.Context) error {
 // true until the transaction ends.
 func (s *session) Prepare(ctx context.Context, st *connectors.Statement, args []connectors.Param, lim connectors.Limits,
 ) (connectors.Estimate, error) {
-	s.st, s.lim = st, lim
 	pg := s.conn.PgConn()
-	if _, err := pg.Exec(ctx, settings(lim)).ReadAll(); err != nil {
+	if s.st != nil { // a fuzzer runs many statements in one session
+		if err := pg.Deallocate(ctx, statementName); err != nil {
+			return connectors.Estimate{}, s.failed(ctx, err)
+		}
+	}
+	s.st, s.lim = st, lim
+	set := settings(lim)
+	if st.NoIndexOnly {
+		set += "; SET LOCAL enable_indexonlyscan = off"
+	}
+	if _, err := pg.Exec(ctx, set).ReadAll(); err != nil {
 		return connectors.Estimate{}, s.failed(ctx, err)
 	}
 	oids, err := declared(args)
@@ -141,7 +159,7 @@ func (s *session) witness(ctx context.Context, fields []pgconn.FieldDescription)
 		} else {
 			unknown = append(unknown, f.DataTypeOID)
 		}
-		if f.TableOID != 0 && !s.st.Outputs[i].Gateway {
+		if f.TableOID != 0 && int16(f.TableAttributeNumber) > 0 && !s.st.Outputs[i].Gateway { //nolint:gosec // negative: a system column
 			tables, attributes = append(tables, f.TableOID), append(attributes, uint32(f.TableAttributeNumber))
 		}
 	}
@@ -211,8 +229,13 @@ func oidArray(oids []uint32) string {
 // estimate asks the planner about the statement with its very parameters.
 // Advice only: a server that does not tell is no error, a wrong statement is.
 func (s *session) estimate(ctx context.Context, oids []uint32) (connectors.Estimate, error) {
-	res := s.conn.PgConn().ExecParams(ctx, "EXPLAIN (FORMAT JSON) "+s.st.Text, s.values, oids, nil, nil).Read()
+	const explain = "EXPLAIN (FORMAT JSON) "
+	res := s.conn.PgConn().ExecParams(ctx, explain+s.st.Text, s.values, oids, nil, nil).Read()
 	if res.Err != nil {
+		var server *pgconn.PgError
+		if errors.As(res.Err, &server) {
+			server.Position = max(0, server.Position-int32(len(explain)))
+		}
 		return connectors.Estimate{}, s.failed(ctx, res.Err)
 	}
 	var plans []struct {
@@ -222,7 +245,7 @@ func (s *session) estimate(ctx context.Context, oids []uint32) (connectors.Estim
 		return connectors.Estimate{}, nil
 	}
 	top := plans[0].Plan
-	est := connectors.Estimate{Known: true, Rows: top.Rows, Cost: top.Cost, Scanned: top.scanned()}
+	est := connectors.Estimate{Known: true, Rows: top.Rows, Cost: top.Cost, Scanned: top.scanned(), Guess: top.guess()}
 	if top.Operation != "" && len(top.Plans) > 0 { // ModifyTable itself says 0 rows
 		est.Rows = top.Plans[0].Rows
 	}
@@ -235,7 +258,15 @@ type plan struct {
 	Cost      float64 `json:"Total Cost"`
 	Operation string  `json:"Operation"`
 	Relation  string  `json:"Relation Name"`
+	Filter    string  `json:"Filter"`
+	Run       string  `json:"Run Condition"` // of a window: until which rank
 	Plans     []plan  `json:"Plans"`
+}
+
+// guess reports whether something other than a table's own rows is filtered:
+// groups, ranks and the like, of which there are no statistics.
+func (p plan) guess() bool {
+	return p.Run != "" || p.Filter != "" && p.Relation == "" || slices.ContainsFunc(p.Plans, plan.guess)
 }
 
 func (p plan) scanned() float64 {
@@ -258,6 +289,10 @@ func (s *session) Execute(ctx context.Context, sink connectors.Sink) (connectors
 	if err := sink.Columns(result); err != nil {
 		return connectors.Outcome{}, err
 	}
+	before, err := s.touched(ctx)
+	if err != nil {
+		return connectors.Outcome{}, err
+	}
 	tag, err := s.stream(ctx, sink)
 	if err != nil {
 		return connectors.Outcome{}, err
@@ -266,7 +301,13 @@ func (s *session) Execute(ctx context.Context, sink connectors.Sink) (connectors
 	if !s.lim.Write {
 		return out, s.end(ctx, "ROLLBACK")
 	}
-	out.Affected = tag.RowsAffected()
+	if out.Affected = tag.RowsAffected(); s.several() {
+		after, err := s.touched(ctx)
+		if err != nil {
+			return connectors.Outcome{}, err
+		}
+		out.Affected = after - before
+	}
 	if s.lim.MaxAffected >= 0 && out.Affected > s.lim.MaxAffected {
 		message := fmt.Sprintf("the statement touched %d rows, more than max_affected allows; it was rolled back", out.Affected)
 		return connectors.Outcome{}, errors.Join(&connectors.Error{Kind: connectors.KindTooMany, Message: message}, s.end(ctx, "ROLLBACK"))
@@ -276,6 +317,31 @@ func (s *session) Execute(ctx context.Context, sink connectors.Sink) (connectors
 		out.TransactionID = string(id.Rows[0][0])
 	}
 	return out, s.end(ctx, "COMMIT")
+}
+
+// several reports whether the statement changes data in WITH, of which the
+// command tag says nothing.
+func (s *session) several() bool {
+	return s.lim.Write && s.st.ChangesInWith
+}
+
+// touched counts the rows that the transaction has written, for a statement that
+// changes data in WITH.
+func (s *session) touched(ctx context.Context) (int64, error) {
+	if !s.several() {
+		return 0, nil
+	}
+	var rows *int64
+	err := s.conn.QueryRow(ctx, `SELECT CASE WHEN pg_catalog.current_setting('track_counts')::bool THEN
+		(SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 FROM pg_catalog.pg_stat_xact_all_tables) END`).Scan(&rows)
+	if err != nil {
+		return 0, s.failed(ctx, err)
+	}
+	if rows == nil {
+		return 0, &connectors.Error{Kind: connectors.KindUnsupported,
+			Message: "the database does not count what a change of data in WITH touches (track_counts is off)", Hint: "Send the change as a statement of its own."}
+	}
+	return *rows, nil
 }
 
 // stream reads rows until the sink has enough.
@@ -289,6 +355,9 @@ func (s *session) stream(ctx context.Context, sink connectors.Sink) (pgconn.Comm
 		}
 		more, err := sink.Row(enc.row(rr.Values()))
 		if err != nil {
+			if !s.lim.Write {
+				_ = s.conn.PgConn().CancelRequest(ctx) // there may be many more rows
+			}
 			_, _ = rr.Close()
 			return pgconn.CommandTag{}, err
 		}

@@ -19,7 +19,14 @@ func (a *analysis) targets(n *pg.SelectStmt, s *scope, top bool) ([]column, erro
 		if r == nil || len(r.Indirection) > 0 {
 			return nil, unsupported("this form of select list is not understood", "")
 		}
+		spread, err := a.fields(r.Val, s)
+		if err != nil {
+			return nil, err
+		}
 		ref := r.Val.GetColumnRef()
+		if spread != nil {
+			ref = spread
+		}
 		if ref == nil {
 			c, err := a.expr(r.Val, s, connectors.UseExpression)
 			if err != nil {
@@ -46,11 +53,44 @@ func (a *analysis) targets(n *pg.SelectStmt, s *scope, top bool) ([]column, erro
 			r.Name = parts[len(parts)-1] // a hidden name must not show
 		}
 		c := a.output(f, ref, top)
+		if f.whole {
+			c = a.whole(f, connectors.UseExpression)
+		}
 		c.name = r.Name
+		if err := a.inPlace(r.Val, s); err != nil {
+			return nil, err
+		}
 		out, list = append(out, c), append(list, t)
 	}
 	n.TargetList = list
 	return out, nil
+}
+
+// fields turns (p).column into p.column, in place, and gives p.* for (p).*,
+// where p is a source.
+func (a *analysis) fields(n *pg.Node, s *scope) (star *pg.ColumnRef, err error) {
+	e := n.GetAIndirection()
+	if e == nil || len(e.Indirection) != 1 || e.Arg.GetColumnRef() == nil {
+		return nil, nil
+	}
+	parts, isStar := names(e.Arg.GetColumnRef())
+	if isStar || len(parts) != 1 {
+		return nil, nil
+	}
+	f, err := a.resolve(s, e.Arg.GetColumnRef())
+	if err != nil || !f.whole {
+		return nil, err
+	}
+	f.source.asValue(-1) // it is taken apart again
+	switch field := e.Indirection[0]; {
+	case field.GetString_() != nil:
+		n.Node = &pg.Node_ColumnRef{ColumnRef: columnRef(parts[0], field.GetString_().Sval)}
+	case field.GetAStar() != nil:
+		ref := columnRef(parts[0])
+		ref.Fields = append(ref.Fields, field)
+		return ref, nil
+	}
+	return nil, nil
 }
 
 // output notes a bare column in a select list: raw, to be masked by the
@@ -58,6 +98,7 @@ func (a *analysis) targets(n *pg.SelectStmt, s *scope, top bool) ([]column, erro
 func (a *analysis) output(f found, ref *pg.ColumnRef, top bool) column {
 	a.unqualify(ref, f)
 	c := *f.column
+	c.via = f.source
 	if c.class == nil || !c.plain {
 		return c
 	}
@@ -65,31 +106,60 @@ func (a *analysis) output(f found, ref *pg.ColumnRef, top bool) column {
 	if !top {
 		kind = connectors.UseExpression
 	}
-	if c.class.Mask.Kind == masking.Token && top && a.st.Kind == connectors.KindSelect && f.own && f.source != nil && f.source.wrapped {
-		a.point(ref, f)
-		c.gateway, seen = true, connectors.SeenGateway
+	if c.class.Mask.InGateway() && top && !a.collapsed && a.st.Kind == connectors.KindSelect && f.own && f.source != nil && f.source.wrapped && !f.source.view {
+		switch person, ok := a.personBeside(f); {
+		case c.class.Mask.Kind != masking.DateShift:
+			a.point(ref, f)
+			c.gateway, seen = true, connectors.SeenGateway
+		case ok:
+			c.typ = a.pointDated(ref, f, person)
+			c.gateway, seen = true, connectors.SeenGateway
+		}
 	}
 	a.use(c.origin, *c.class, kind, seen, false)
 	return c
 }
 
+// spreadStars writes out t.* in a row of VALUES.
+func (a *analysis) spreadStars(items []*pg.Node, s *scope) ([]*pg.Node, error) {
+	var out []*pg.Node
+	for _, item := range items {
+		parts, star := names(item.GetColumnRef())
+		if !star || len(parts) == 0 {
+			out = append(out, item)
+			continue
+		}
+		_, nodes, err := a.star(parts, s, false)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range nodes {
+			out = append(out, n.GetResTarget().Val)
+		}
+	}
+	return out, nil
+}
+
 // star writes out * or t.*.
 func (a *analysis) star(parts []string, s *scope, top bool) ([]column, []*pg.Node, error) {
-	if len(parts) > 1 {
-		return nil, nil, unsupported("schema.table.* is not understood", "Use the table's name or alias.")
+	list, own := s.stars, true
+	if len(parts) > 2 {
+		return nil, nil, unsupported("names across databases are not understood", "")
 	}
-	list := s.stars
-	if len(parts) == 1 {
+	if len(parts) > 0 {
 		list = nil
-		for _, src := range s.sources {
-			if src.name == parts[0] {
-				for _, c := range src.columns {
-					list = append(list, shown{c.name, src})
+		for level := s; level != nil && list == nil; level = level.parent {
+			for _, src := range level.sources {
+				if src.name == parts[len(parts)-1] && !src.covered && (len(parts) == 1 || src.schema == parts[0]) {
+					list, own = []shown{}, level == s
+					for _, c := range src.columns {
+						list = append(list, shown{c.name, src})
+					}
 				}
 			}
 		}
 		if list == nil {
-			return nil, nil, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42P01", Message: "no such table: " + word(parts[0])}
+			return nil, nil, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42P01", Message: "no such table: " + word(parts[len(parts)-1])}
 		}
 	}
 	if len(list) == 0 {
@@ -101,23 +171,27 @@ func (a *analysis) star(parts []string, s *scope, top bool) ([]column, []*pg.Nod
 	)
 	for _, item := range list {
 		ref := columnRef(item.name)
-		f := found{s.merged[item.name], nil, true}
+		f := found{column: s.merged[item.name], own: true}
 		if item.source != nil {
 			ref = columnRef(item.source.name, item.name)
 			for i := range item.source.columns {
 				if item.source.columns[i].name == item.name {
-					f = found{&item.source.columns[i], item.source, true}
+					f = found{column: &item.source.columns[i], source: item.source, own: own}
 				}
 			}
 		}
 		if f.column == nil {
 			return nil, nil, unsupported("* is not understood here", "Name the columns.")
 		}
+		f.column.used = true
 		c := a.output(f, ref, top)
 		c.name = item.name
 		out = append(out, c)
-		nodes = append(nodes, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Name: item.name,
-			Val: &pg.Node{Node: &pg.Node_ColumnRef{ColumnRef: ref}}}}})
+		value := &pg.Node{Node: &pg.Node_ColumnRef{ColumnRef: ref}}
+		if err := a.inPlace(value, s); err != nil {
+			return nil, nil, err
+		}
+		nodes = append(nodes, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Name: item.name, Val: value}}})
 	}
 	return out, nodes, nil
 }

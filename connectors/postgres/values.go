@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -44,10 +45,9 @@ func (e *encoder) row(values [][]byte) []connectors.Cell {
 func (e *encoder) scalar(v []byte, oid uint32) connectors.Cell {
 	switch oid {
 	case pgtype.BoolOID:
-		if len(v) == 1 && v[0] == 't' {
-			return connectors.Cell{Kind: connectors.CellBool, Text: []byte("true")}
-		}
-		return connectors.Cell{Kind: connectors.CellBool, Text: []byte("false")}
+		start := len(e.scratch)
+		e.scratch = strconv.AppendBool(e.scratch, len(v) == 1 && v[0] == 't')
+		return connectors.Cell{Kind: connectors.CellBool, Text: e.scratch[start:]}
 	case pgtype.Int2OID, pgtype.Int4OID, pgtype.OIDOID:
 		return connectors.Cell{Kind: connectors.CellNumber, Text: v}
 	case pgtype.Float4OID, pgtype.Float8OID:

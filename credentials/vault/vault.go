@@ -1,4 +1,5 @@
-// Package vault issues database credentials through Vault's database engine.
+// Package vault issues database credentials through Vault's database engine, and
+// reads secrets of its key-value engine.
 package vault
 
 import (
@@ -6,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -215,15 +217,36 @@ func (i *Issuer) Issue(ctx context.Context, grant credentials.Grant) (*credentia
 	return lease, nil
 }
 
-// Revoke ends a lease and waits until Vault has dropped the user.
+// Secret reads one field of a secret that a key-value engine keeps. The path is
+// that of Vault's API, with data/ in it for version 2 of the engine.
+func (i *Issuer) Secret(ctx context.Context, path, field string) (masking.Secret, error) {
+	var out *api.Secret
+	err := i.call(ctx, "reading a secret", func(ctx context.Context, client *api.Client) (err error) {
+		out, err = client.Logical().ReadWithContext(ctx, path)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if out == nil {
+		return "", fmt.Errorf("%w: Vault has nothing at %s; version 2 of the key-value engine wants MOUNT/data/NAME", credentials.ErrUnavailable, path)
+	}
+	data := out.Data
+	if inner, ok := data["data"].(map[string]any); ok && data["metadata"] != nil {
+		data = inner
+	}
+	text, ok := data[field].(string)
+	if text = strings.TrimSpace(text); !ok || text == "" {
+		return "", fmt.Errorf("%w: the secret at %s has no text %s", credentials.ErrUnavailable, path, field)
+	}
+	return masking.Secret(text), nil
+}
+
+// Revoke ends a lease and waits until Vault has dropped the user. Vault answers
+// 400 when the database could not be told, and success for a lease that is gone.
 func (i *Issuer) Revoke(ctx context.Context, _, leaseID string) error {
 	return i.call(ctx, "revoking", func(ctx context.Context, client *api.Client) error {
-		err := client.Sys().RevokeWithOptionsWithContext(ctx, &api.RevokeOptions{LeaseID: leaseID, Sync: true})
-		var answer *api.ResponseError
-		if errors.As(err, &answer) && answer.StatusCode == http.StatusBadRequest {
-			return nil // Vault knows no such lease: it is gone
-		}
-		return err
+		return client.Sys().RevokeWithOptionsWithContext(ctx, &api.RevokeOptions{LeaseID: leaseID, Sync: true})
 	})
 }
 

@@ -55,6 +55,23 @@ func Protected() map[string]string {
 	}
 }
 
+// Decided is Protected, person for the columns that name a patient, and none for
+// every other column: a complete classification.
+func Decided() map[string]string {
+	all := Protected()
+	for _, t := range Tables(0, 0) {
+		for _, column := range t.Columns {
+			if name := t.Name + "." + column; all[name] == "" {
+				all[name] = "none"
+				if column == "patient_id" || name == "patients.id" {
+					all[name] = "person"
+				}
+			}
+		}
+	}
+	return all
+}
+
 // MRNPattern is the clinic's medical record number.
 const MRNPattern = `MRN-\d{7}`
 

@@ -13,6 +13,7 @@ import (
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/credentials"
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // Check is one thing that must work, and how to mend it.
@@ -44,6 +45,13 @@ func Checks(cfg *config.Config) []Check {
 				}
 				return "create-once and locked", store.Check(ctx)
 			}},
+	}
+	if cfg.Masking.TokenKey.Vault != "" {
+		checks = append(checks, Check{"token key", "the AppRole needs read on that path, and the field at least 32 bytes (openssl rand -hex 32)",
+			func(ctx context.Context) (string, error) {
+				_, err := Tokenizer(ctx, cfg)
+				return "in Vault", err
+			}})
 	}
 	names := make([]string, 0, len(cfg.Connections))
 	for name := range cfg.Connections {
@@ -114,7 +122,26 @@ func tryConnection(ctx context.Context, cfg *config.Config, name string) (detail
 			return "", fmt.Errorf("the classified column %s is not in the database, or not readable", column)
 		}
 	}
-	return fmt.Sprintf("%d tables, minted in %v", len(tables), minted.Round(time.Millisecond)), nil
+	if err := checkMasks(ctx, cfg, name, db, connectors.Credential{Username: lease.Username, Password: lease.Password}); err != nil {
+		return "", err
+	}
+	detail = fmt.Sprintf("%d tables, minted in %v", len(tables), minted.Round(time.Millisecond))
+	if n := undecided(tables, db.Classes); n > 0 {
+		detail += fmt.Sprintf("; %d columns are redacted until you give them a class or none (chaperone classify)", n)
+	}
+	return detail, nil
+}
+
+// undecided counts the columns that are redacted because nobody decided.
+func undecided(tables []connectors.Table, classes *masking.Classification) (n int) {
+	for _, t := range tables {
+		for _, c := range t.Columns {
+			if class, _ := classes.Class(masking.ColumnRef{Schema: t.Schema, Relation: t.Name, Column: c.Name}); class.Name == masking.Unclassified {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func known(tables []connectors.Table, c config.Connection, column string) bool {

@@ -161,11 +161,7 @@ func NewIssuers(cfg *config.Config, clock func() time.Time) (*Issuers, error) {
 			Password: password, ReadGroup: c.Credentials.ReadGroup, WriteGroup: c.Credentials.WriteGroup}
 	}
 	if len(roles) > 0 {
-		issuer, err := vault.New(vault.Config{
-			Address: cfg.Vault.Address, CAFile: cfg.Vault.CAFile, Namespace: cfg.Vault.Namespace,
-			AppRoleMount: cfg.Vault.AppRole.Mount, RoleID: cfg.Vault.AppRole.RoleID.Resolve,
-			SecretID: cfg.Vault.AppRole.SecretID.Resolve, Connections: roles, Timeout: time.Duration(cfg.Vault.Timeout), Clock: clock,
-		})
+		issuer, err := openVault(cfg, roles, clock)
 		if err != nil {
 			return nil, err
 		}
@@ -215,6 +211,36 @@ func (i *Issuers) Check(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
+// openVault is the Vault of the configuration; it is not contacted yet.
+func openVault(cfg *config.Config, roles map[string]vault.Roles, clock func() time.Time) (*vault.Issuer, error) {
+	return vault.New(vault.Config{
+		Address: cfg.Vault.Address, CAFile: cfg.Vault.CAFile, Namespace: cfg.Vault.Namespace,
+		AppRoleMount: cfg.Vault.AppRole.Mount, RoleID: cfg.Vault.AppRole.RoleID.Resolve,
+		SecretID: cfg.Vault.AppRole.SecretID.Resolve, Connections: roles, Timeout: time.Duration(cfg.Vault.Timeout), Clock: clock,
+	})
+}
+
+// Tokenizer makes the tokens of a configuration, with the key that it names.
+func Tokenizer(ctx context.Context, cfg *config.Config) (*masking.Tokenizer, error) {
+	key, err := tokenKey(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("masking.token_key: %w", err)
+	}
+	return masking.NewTokenizer([]byte(key.Reveal()))
+}
+
+func tokenKey(ctx context.Context, cfg *config.Config) (masking.Secret, error) {
+	path, field, ok := cfg.Masking.TokenKey.InVault()
+	if !ok {
+		return cfg.Masking.TokenKey.Resolve()
+	}
+	v, err := openVault(cfg, nil, time.Now)
+	if err != nil {
+		return "", err
+	}
+	return v.Secret(ctx, path, field)
+}
+
 // Databases builds the configured connections.
 func Databases(cfg *config.Config) (map[string]*gateway.Database, error) {
 	pg := postgres.New()
@@ -222,11 +248,14 @@ func Databases(cfg *config.Config) (map[string]*gateway.Database, error) {
 	engines := map[string]connectors.Engine{"postgres": pg, "mysql": mysql.New()}
 	out := map[string]*gateway.Database{}
 	for name, c := range cfg.Connections {
-		classes, err := c.Classification(cfg.Masking.Profile)
+		if c.SmallCell == nil {
+			c.SmallCell = &cfg.Masking.SmallCell
+		}
+		classes, err := c.Classification(&cfg.Masking)
 		if err != nil {
 			return nil, fmt.Errorf("connection %s: %w", name, err)
 		}
-		target := connectors.Target{Host: c.Host, Port: c.Port, Database: c.Database, SearchPath: c.SearchPath,
+		target := connectors.Target{Host: c.Host, Port: c.Port, Database: c.Database, SearchPath: c.SearchPath, MaskedSchema: c.MaskedSchema,
 			ConnectTimeout: connectTimeout}
 		if c.TLS.Mode == "verify-full" {
 			if target.TLS, err = databaseTLS(c); err != nil {
@@ -234,7 +263,7 @@ func Databases(cfg *config.Config) (map[string]*gateway.Database, error) {
 			}
 		}
 		out[name] = &gateway.Database{Name: name, Description: c.Description, Engine: engines[c.Engine], Target: target,
-			Classes: classes, LeaseTTL: time.Duration(c.Credentials.TTL), MaxSessions: c.MaxSessions}
+			Classes: classes, Functions: c.Functions, LeaseTTL: time.Duration(c.Credentials.TTL), MaxSessions: c.MaxSessions}
 	}
 	return out, nil
 }

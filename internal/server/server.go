@@ -94,14 +94,14 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 		return nil, errors.Join(err, s.log.Close(ctx))
 	}
 	s.recover(ctx)
-	if s.api, err = s.build(store, auditors, version); err != nil {
+	if s.api, err = s.build(ctx, store, auditors, version); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
 	return s, nil
 }
 
 // build makes the HTTP server and everything behind it.
-func (s *Server) build(store worm.Store, auditors []age.Recipient, version string) (*api.Server, error) {
+func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Recipient, version string) (*api.Server, error) {
 	cfg := s.cfg
 	key, recipient, err := approvalKey(cfg)
 	if err != nil {
@@ -122,11 +122,7 @@ func (s *Server) build(store worm.Store, auditors []age.Recipient, version strin
 	if err != nil {
 		return nil, err
 	}
-	tokenKey, err := cfg.Masking.TokenKey.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := masking.NewTokenizer([]byte(tokenKey.Reveal()))
+	tokens, err := Tokenizer(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func SeedMariaDB(ctx context.Context, db *Database, tables []clinicdata.Table, v
 	defer conn.Close()
 	for _, script := range []string{deploysql.ClinicMariaDB, deploysql.MariaDB,
 		"ALTER USER vault_admin@'%' IDENTIFIED BY '" + vaultPassword + "'",
-		"GRANT SELECT ON " + db.Name + ".* TO chaperone_ro",
+		"GRANT SELECT, SHOW VIEW ON " + db.Name + ".* TO chaperone_ro",
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON " + db.Name + ".* TO chaperone_rw"} {
 		if _, err := conn.ExecContext(ctx, script); err != nil {
 			return fmt.Errorf("preparing MariaDB: %w", err)
@@ -100,7 +100,7 @@ type VaultDatabase struct {
 // BootstrapVault mounts the database engine, makes the roles of each database
 // and an AppRole that may use them and nothing else.
 func BootstrapVault(ctx context.Context, v *VaultServer, databases []VaultDatabase) (*AppRole, error) {
-	client, err := v.client()
+	client, err := v.Client()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,8 @@ func BootstrapVault(ctx context.Context, v *VaultServer, databases []VaultDataba
 	return &AppRole{role.Data["role_id"].(string), secret.Data["secret_id"].(string)}, nil
 }
 
-func (v *VaultServer) client() (*vault.Client, error) {
+// Client is an administrator's.
+func (v *VaultServer) Client() (*vault.Client, error) {
 	cfg := vault.DefaultConfig()
 	cfg.Address = v.Addr
 	client, err := vault.NewClient(cfg)

@@ -79,9 +79,15 @@ func startMariaDB(ctx context.Context, dir string, keep bool) (*Database, *proce
 	if err != nil {
 		return nil, nil, err
 	}
+	// A server that starts removes every temporary table of its tmpdir, also
+	// those of a server beside it, which then crashes.
+	tmp, err := privateDir(home, "tmp", mysqlUser)
+	if err != nil {
+		return nil, nil, err
+	}
 	data := filepath.Join(home, "data")
 	if _, err := os.Stat(data); err != nil {
-		if err := runAs(ctx, mysqlUser, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+		if err := runAs(ctx, mysqlUser, install, "--no-defaults", "--tmpdir="+tmp, "--datadir="+data, "--auth-root-authentication-method=normal",
 			"--skip-test-db"); err != nil {
 			return nil, nil, err
 		}
@@ -98,7 +104,7 @@ func startMariaDB(ctx context.Context, dir string, keep bool) (*Database, *proce
 		return nil, nil, err
 	}
 	p, err := startProcess(filepath.Join(dir, "mariadb.log"), mysqlUser, keep, nil, server, "--no-defaults",
-		"--datadir="+data, fmt.Sprintf("--port=%d", db.Port), "--bind-address=127.0.0.1", "--socket="+filepath.Join(home, "s"),
+		"--datadir="+data, "--tmpdir="+tmp, fmt.Sprintf("--port=%d", db.Port), "--bind-address=127.0.0.1", "--socket="+filepath.Join(home, "s"),
 		"--init-file="+start, "--general-log=1", "--general-log-file="+filepath.Join(home, "general.log"),
 		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--max-connections=200")
 	if err != nil {

@@ -62,3 +62,34 @@ func (s *Shared) Stop() {
 		s.processes[i].stop(s.signals[i])
 	}
 }
+
+// StartDatabases runs PostgreSQL and MariaDB alone, each with an empty database.
+func StartDatabases(ctx context.Context, dir string) (postgres, mariadb *Database, stop func(), err error) {
+	s := &Shared{}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	if postgres, err = s.start(ctx, dir, startPostgres, quitPostgres, freshPostgres); err != nil {
+		return nil, nil, nil, err
+	}
+	if mariadb, err = s.start(ctx, dir, startMariaDB, quitOther, freshMariaDB); err != nil {
+		return nil, nil, nil, err
+	}
+	return postgres, mariadb, s.Stop, nil
+}
+
+// start runs one server and makes a database on it.
+func (s *Shared) start(ctx context.Context, dir string, run func(context.Context, string, bool) (*Database, *process, error),
+	quit syscall.Signal, fresh func(context.Context, *Database, string) (*Database, func(), error)) (*Database, error) {
+	server, p, err := run(ctx, dir, false)
+	if p != nil {
+		s.processes, s.signals = append(s.processes, p), append(s.signals, quit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db, _, err := fresh(ctx, server, randomName("b"))
+	return db, err
+}

@@ -253,7 +253,7 @@ connections:
 // columns writes the classification of the clinic.
 func columns(prefix string) string {
 	var lines []string
-	for name, class := range clinicdata.Protected() {
+	for name, class := range clinicdata.Decided() {
 		lines = append(lines, fmt.Sprintf("      %s%s: %s\n", prefix, name, class))
 	}
 	sort.Strings(lines)

@@ -78,7 +78,7 @@ func TestVaultMints(t *testing.T) {
 	role, err := BootstrapVault(ctx, v, []VaultDatabase{
 		{Name: "clinic", Engine: "postgres", Database: pg, Password: "vaultpw"}, {Name: "billing", Engine: "mysql", Database: my, Password: "vaultpw"}})
 	must(t, err)
-	client, err := v.client()
+	client, err := v.Client()
 	must(t, err)
 	login, err := client.Logical().Write("auth/approle/login", map[string]any{"role_id": role.RoleID, "secret_id": role.SecretID})
 	must(t, err)

@@ -1,0 +1,154 @@
+package mysql
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/internal/clinicdata"
+	"github.com/chaperone-sql/chaperone/masking"
+)
+
+// TestCells runs statements with their hidden counts, and shows as * what
+// small-cell suppression takes away: two claims of payer B, twenty of A.
+func TestCells(t *testing.T) {
+	c := openClinic(t, 0)
+	for _, s := range []string{
+		"DELETE FROM claims WHERE id > 22", "UPDATE claims SET payer = 'A', patient_id = 1", "UPDATE claims SET payer = 'B' WHERE id > 20",
+		"UPDATE claims SET amount = 100",
+	} {
+		if _, err := c.db.Exec(s); err != nil {
+			t.Fatal(s, err)
+		}
+	}
+	var mrn string
+	if err := c.db.QueryRow("SELECT mrn FROM patients WHERE id = 1").Scan(&mrn); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		statement string
+		args      []any
+		want      string
+	}{
+		{"SELECT payer, count(*) FROM claims GROUP BY payer ORDER BY payer", nil, "A|20; B|*"},
+		{"SELECT payer, cast(count(*) AS signed) + 0 FROM claims GROUP BY payer ORDER BY payer", nil, "A|20; B|*"},
+		{"SELECT payer, round(avg(amount)) FROM claims GROUP BY payer ORDER BY payer", nil, "A|100; B|*"},
+		{"SELECT count(*), sum(payer = 'B'), sum(CASE WHEN payer = 'B' THEN 1 ELSE 0 END) FROM claims", nil, "22|*|*"},
+		{"SELECT round(100 * sum(if(payer = 'B', 1, 0)) / count(*)), round(avg(CASE WHEN payer = 'B' THEN amount END)) FROM claims", nil, "*|*"},
+		{"SELECT round(100 * sum(if(payer = ?, 1, 0)) / count(*)) FROM claims WHERE amount = ?", []any{"B", 100}, "*"},
+		{"SELECT round(100 * sum(if(payer = ?, 1, 0)) / count(*)) FROM claims WHERE amount = ?", []any{"C", 100}, "0"},
+		{"SELECT payer, n * 10 FROM (SELECT payer, count(*) n FROM claims GROUP BY payer) x ORDER BY 1", nil, "A|200; B|*"},
+		{"SELECT (SELECT count(*) FROM claims WHERE payer = 'B')", nil, "*"},
+		{"SELECT payer, count(*) FROM claims GROUP BY payer UNION ALL SELECT 'total', count(*) FROM claims ORDER BY 1", nil, "A|20; B|*; total|22"},
+		{"SELECT DISTINCT payer, max(amount) > 0 FROM claims GROUP BY payer ORDER BY 1", nil, "A|1; B|*"},
+		{"SELECT count(*) FROM claims c JOIN patients p ON p.id = c.patient_id WHERE p.mrn = ? AND c.payer = 'B'", []any{mrn}, "2"},
+		{"SELECT count(*) FROM claims c, patients p WHERE p.mrn = ? AND c.payer = 'B'", []any{mrn}, "*"},
+		{"SELECT count(*) FROM claims c LEFT JOIN patients p ON p.id = c.patient_id AND p.mrn = ? WHERE c.payer = 'B'", []any{mrn}, "*"},
+		{"SELECT count(*) FROM wards", nil, "2"},
+	} {
+		in := c.input(test.statement, len(test.args))
+		in.Cells = true
+		st, err := New().Analyze(c.cat, in)
+		if err != nil {
+			t.Errorf("%s: %v", test.statement, err)
+			continue
+		}
+		if got := shownCells(st, c.answer(st, test.args...)); got != test.want {
+			t.Errorf("%s\n got %s\nwant %s\nsent %s", test.statement, got, test.want, st.Text)
+		}
+	}
+}
+
+func shownCells(st *connectors.Statement, answer string) string {
+	var rows []string
+	for line := range strings.Lines(answer) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		var shown []string
+		for i, out := range st.Outputs {
+			if out.Hidden || i >= len(cells) {
+				continue
+			}
+			value := cells[i]
+			for _, at := range out.Counts {
+				if n, err := strconv.ParseFloat(cells[at], 64); err == nil && n > 0 && n < 11 {
+					value = "*"
+				}
+			}
+			shown = append(shown, value)
+		}
+		rows = append(rows, strings.Join(shown, "|"))
+	}
+	return strings.Join(rows, "; ")
+}
+
+func TestGroupsByKey(t *testing.T) {
+	c := openClinic(t, 0)
+	for statement, want := range map[string]bool{
+		"SELECT id, max(zip) FROM patients GROUP BY id":                     true,
+		"SELECT id + 0 AS k, max(zip) FROM patients GROUP BY k":             true,
+		"SELECT id % 2 AS k, max(zip) FROM patients GROUP BY k":             false,
+		"SELECT id, max(zip) FROM patients GROUP BY 1":                      true,
+		"SELECT zip, count(*) FROM patients GROUP BY zip":                   false,
+		"SELECT id, count(*) FROM wards GROUP BY id":                        false,
+		"SELECT max(x) FROM (SELECT max(id) x FROM patients GROUP BY id) t": false,
+	} {
+		st, err := New().Analyze(c.cat, c.input(statement, 0))
+		if err != nil || st.GroupsByKey != want || want && st.Shape.Filtered {
+			t.Errorf("%s: %+v, %v", statement, st, err)
+		}
+	}
+}
+
+// TestCellsOfOnePerson: a column that names a person makes a group, or a filter
+// by it, one person's.
+func TestCellsOfOnePerson(t *testing.T) {
+	c := openClinic(t, 0)
+	columns := map[masking.ColumnRef]string{}
+	for name, class := range clinicdata.Decided() {
+		table, column, _ := strings.Cut(name, ".")
+		columns[masking.ColumnRef{Schema: c.cat.database, Relation: table, Column: column}] = class
+	}
+	var err error
+	if c.classes, err = masking.Classify(masking.HIPAASafeHarbor(), columns); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ statement, want string }{
+		{"SELECT count(*) FROM claims WHERE patient_id = 7", "2"},
+		{"SELECT patient_id, count(*) FROM claims WHERE patient_id < 3 GROUP BY patient_id ORDER BY 1", "1|2; 2|2"},
+		{"SELECT p.id, count(*) AS n FROM claims c JOIN patients p ON p.id = c.patient_id WHERE p.id < 2 GROUP BY 1", "1|2"},
+		{"SELECT count(*) FROM claims c JOIN patients p ON p.id = c.patient_id WHERE p.id = 7", "2"},
+		{"SELECT count(*) FROM claims WHERE patient_id <> 7 AND id < 5", "*"},
+		{"SELECT count(*) FROM claims WHERE patient_id = 7 OR id < 5", "*"},
+		{"SELECT count(DISTINCT patient_id) FROM claims WHERE id < 5", "*"},
+	} {
+		in := c.input(test.statement, 0)
+		in.Cells = true
+		st, err := New().Analyze(c.cat, in)
+		if err != nil {
+			t.Errorf("%s: %v", test.statement, err)
+			continue
+		}
+		if got := shownCells(st, c.answer(st)); got != test.want {
+			t.Errorf("%s\n got %s\nwant %s\nsent %s", test.statement, got, test.want, st.Text)
+		}
+	}
+}
+
+// TestRowsOut: what an outer query aggregates away does not leave as rows.
+func TestRowsOut(t *testing.T) {
+	c := openClinic(t, 0)
+	for statement, want := range map[string]bool{
+		"WITH p AS (SELECT id, zip FROM patients) SELECT * FROM p":                                              true,
+		"WITH p AS (SELECT id, zip FROM patients), q AS (SELECT * FROM p) SELECT zip FROM q":                    true,
+		"WITH p AS (SELECT id, zip FROM patients), q AS (SELECT count(*) AS n FROM p) SELECT n + 1 AS n FROM q": false,
+		"WITH p AS (SELECT id, zip FROM patients), q AS (SELECT count(*) AS n FROM p) SELECT n, zip FROM q, p":  true,
+		"SELECT zip, n FROM (SELECT zip, count(*) AS n FROM patients GROUP BY zip) t":                           false,
+		"SELECT id, n FROM (SELECT id, count(*) AS n FROM patients GROUP BY id) t":                              true,
+	} {
+		st, err := New().Analyze(c.cat, c.input(statement, 0))
+		if err != nil || st.ProtectedRowsOut != want {
+			t.Errorf("%s: %v, %v", statement, st, err)
+		}
+	}
+}

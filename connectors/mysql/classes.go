@@ -1,0 +1,200 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pingcap/tidb/pkg/parser/ast"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
+)
+
+// protection is what is known of a table or view under one classification:
+// which of its columns are protected, and what that knowledge rests on.
+type protection struct {
+	classes map[string]columnClass // by the column's name as the catalog spells it
+	// err says why the relation cannot be read at all.
+	err *connectors.Error
+	// ordered is true for a view that compares protected columns: the order in
+	// which its rows come could tell what they hold.
+	ordered bool
+	// relies are the relations, besides this one, whose definitions count.
+	relies []*table
+}
+
+// columnClass is the class of a column, configured or derived.
+type columnClass struct {
+	masking.Class
+	// computed is true for an expression over protected columns, in a view or a
+	// generated column: it is never evaluated.
+	computed bool
+}
+
+// maxViews bounds how deep views stand on views.
+const maxViews = 32
+
+type protectionKey struct {
+	classes string
+	table   *table
+}
+
+// protection derives what is known of a relation; it is kept with the catalog.
+func (a *analysis) protection(t *table) *protection {
+	key := protectionKey{a.in.Classes.Version(), t}
+	if p, ok := a.cat.derived.Load(key); ok {
+		return p.(*protection) //nolint:errcheck,forcetypeassert // nothing else is stored
+	}
+	p := &protection{classes: map[string]columnClass{}}
+	if a.views > maxViews {
+		p.err = unsupported("views stand on views too deeply", "Read the tables themselves.")
+		return p
+	}
+	switch t.kind {
+	case "table":
+		a.protectTable(t, p)
+	case "view":
+		a.protectView(t, p)
+	case "catalog":
+	default:
+		p.err = unsupported(fmt.Sprintf("%s is a %s, which is not understood", word(t.name), strings.ReplaceAll(t.kind, "_", " ")), "")
+	}
+	a.cat.derived.Store(key, p)
+	return p
+}
+
+// configured is the class that the configuration gives a column.
+func (a *analysis) configured(t *table, column string) (masking.Class, bool) {
+	return a.in.Classes.Class(masking.ColumnRef{Schema: t.schema, Relation: t.name, Column: column})
+}
+
+// protectTable takes a table's own classes, and redacts generated columns that
+// are made of protected ones.
+func (a *analysis) protectTable(t *table, p *protection) {
+	for _, c := range t.columns {
+		if class, ok := a.configured(t, c.name); ok {
+			p.classes[c.name] = columnClass{Class: class}
+		}
+	}
+	// A generated column may be made of another one.
+	for again := len(p.classes) > 0; again; {
+		again = false
+		for _, c := range t.columns {
+			if _, has := p.classes[c.name]; has || c.generated == "" {
+				continue
+			}
+			if class, reads := generatedFrom(c.generated, p.classes); reads {
+				p.classes[c.name] = columnClass{Class: redacted(class), computed: true}
+				again = true
+			}
+		}
+	}
+}
+
+// generatedFrom reports whether an expression reads a protected column, and of
+// what class. What does not parse reads all.
+func generatedFrom(expression string, classes map[string]columnClass) (class masking.Class, reads bool) {
+	node, err := parse("SELECT " + expression)
+	if err != nil {
+		return masking.Class{}, true
+	}
+	v := &references{}
+	node.Accept(v)
+	for _, ref := range v.found {
+		for name, c := range classes {
+			if strings.EqualFold(name, ref.Name.Name.O) {
+				class, reads = c.Class, true
+			}
+		}
+	}
+	return class, reads
+}
+
+// redacted is the class of an expression over a column of a class.
+func redacted(of masking.Class) masking.Class {
+	return masking.Class{Name: of.Name, Mask: masking.Mask{Kind: masking.Redact}}
+}
+
+// protectView derives the classes of a view's columns from its definition: a
+// plain column keeps its class, an expression over protected columns is
+// redacted. Which rows a view shows is its owner's decision.
+func (a *analysis) protectView(t *table, p *protection) {
+	refused := func(why string) {
+		p.err = unsupported("the view "+word(t.name)+" "+why, "Read the tables themselves.")
+	}
+	if t.definition == "" {
+		p.err = unsupported("the definition of the view "+word(t.name)+" is hidden from the gateway",
+			"Its administrator grants SHOW VIEW on it to the gateway's read role.")
+		return
+	}
+	node, err := parse(t.definition)
+	if err != nil {
+		refused("has a definition that is not understood")
+		return
+	}
+	inner := &analysis{cat: a.cat, st: &connectors.Statement{}, views: a.views + 1, strict: true,
+		in:      connectors.Input{Classes: a.in.Classes, Today: a.in.Today},
+		stamped: map[string]bool{}, notes: map[string]bool{}, understood: map[ast.Node]bool{}}
+	columns, err := inner.query(node, nil, false)
+	if err != nil || len(columns) != len(t.columns) {
+		refused("is not understood, or reads what cannot be read through the gateway")
+		return
+	}
+	for _, f := range inner.st.Functions {
+		if !viewFunctions[f.Class] {
+			refused("calls " + word(f.Name))
+			return
+		}
+	}
+	for _, u := range inner.st.Uses {
+		p.ordered = p.ordered || (u.Kind != connectors.UseOutput && u.Kind != connectors.UseExpression)
+	}
+	for name := range inner.stamped {
+		one := a.cat.tables[a.cat.tableKey(name)]
+		p.relies = append(p.relies, one)
+		p.ordered = p.ordered || inner.protection(one).ordered
+	}
+	for i, c := range columns {
+		name := t.columns[i].name
+		switch {
+		case c.class == nil:
+			if class, ok := a.configured(t, name); ok {
+				p.classes[name] = columnClass{Class: class}
+			}
+		case c.plain:
+			p.classes[name] = columnClass{Class: *c.class, computed: c.computed}
+		default:
+			p.classes[name] = columnClass{Class: redacted(*c.class), computed: true}
+		}
+	}
+}
+
+// viewFunctions are what a view may call: its owner chose them. What runs SQL
+// or leaves the database hides what the view reads.
+var viewFunctions = map[connectors.FunctionClass]bool{
+	connectors.FunctionHarmless: true, connectors.FunctionCatalog: true, connectors.FunctionSession: true, connectors.FunctionSetting: true,
+}
+
+// tainted marks what an expression gives if a protected column went into it
+// anywhere: before is how many uses there were before the expression.
+func (a *analysis) tainted(c column, before int) column {
+	c.plain, c.ref = false, nil
+	if c.class == nil && len(a.st.Uses) > before {
+		u := a.st.Uses[before]
+		class := redacted(masking.Class{Name: u.Class})
+		c.class, c.origin = &class, u.Column
+	}
+	return c
+}
+
+// expr analyses an expression. What it gives back tells whether protected
+// columns went into it; kind is where it stands. In a definition, whatever a
+// protected column is part of is protected.
+func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {
+	if _, bare := e.(*ast.ColumnNameExpr); !a.strict || bare {
+		return a.expression(e, s, kind, order)
+	}
+	before := len(a.st.Uses)
+	c, err := a.expression(e, s, kind, order)
+	return a.tainted(c, before), err
+}

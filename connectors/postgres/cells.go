@@ -1,0 +1,362 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	pgquery "github.com/wasilibs/go-pgquery"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/masking"
+)
+
+// cellPrefix begins the names of the counts that the rewriting adds.
+const cellPrefix = hiddenPrefix + "n"
+
+// cells finds the result's columns that tell of a number of protected rows, and
+// adds to the select list the counts that say of how many: of each group, and of
+// what goes into each aggregate. They are hidden outputs, last in the list.
+func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]column, error) {
+	if !top || !a.in.Cells || !a.touchesProtected() {
+		return out, nil
+	}
+	if a.onePerson(n, s) || a.byPerson(n, s) {
+		for i := range out {
+			out[i].count = false
+		}
+		return out, nil
+	}
+	c := &cellCounts{a: a, n: n, shown: len(out), known: map[string]int{}}
+	grouped, aggregate := len(n.GroupClause) > 0, false
+	for _, t := range n.TargetList {
+		aggregate = aggregate || hasAggregate(t)
+	}
+	if distinct(n) && grouped && !everyKeyShown(n) {
+		return nil, unsupported("DISTINCT over groups of protected rows is not understood", "Leave DISTINCT out, or select every column of GROUP BY.")
+	}
+	c.selfOnly = distinct(n) && !grouped && !aggregate // another column would change the answer
+	for i, t := range n.TargetList[:c.shown] {
+		value := t.GetResTarget().GetVal()
+		cell := hasAggregate(value)
+		if cell {
+			out[i].counts = append(out[i].counts, c.add(countOf(nil, nil)))
+		}
+		out[i].counts = append(out[i].counts, c.within(i, value)...)
+		if out[i].count && len(out[i].counts) == 0 {
+			out[i].counts = []int{i}
+		}
+		slices.Sort(out[i].counts)
+		out[i].counts = slices.Compact(out[i].counts)
+	}
+	for range len(n.TargetList) - c.shown {
+		out = append(out, column{name: cellPrefix, cell: true})
+	}
+	return out, nil
+}
+
+func (a *analysis) touchesProtected() bool {
+	return slices.ContainsFunc(a.st.Relations, func(r connectors.Relation) bool { return r.Protected })
+}
+
+// belowProtected reports whether a derived table or common table expression may
+// hold protected rows.
+func (a *analysis) belowProtected(src *source) bool {
+	return src.relation == nil && a.touchesProtected()
+}
+
+func distinct(n *pg.SelectStmt) bool {
+	return len(n.DistinctClause) > 0 && n.DistinctClause[0].Node == nil
+}
+
+// everyKeyShown reports whether groups differ in the select list already, so
+// that DISTINCT takes nothing away.
+func everyKeyShown(n *pg.SelectStmt) bool {
+	shown := map[string]bool{}
+	for i, t := range n.TargetList {
+		shown[text(t.GetResTarget().GetVal())], shown[text(pg.MakeAConstIntNode(int64(i+1), -1))] = true, true
+		if name := t.GetResTarget().GetName(); name != "" {
+			shown[quote(name)] = true
+		}
+	}
+	for _, g := range n.GroupClause {
+		bare := g.GetColumnRef()
+		if !shown[text(g)] && (bare == nil || !shown[quote(last(bare.Fields))]) {
+			return false
+		}
+	}
+	return true
+}
+
+// text tells expressions apart.
+func text(n *pg.Node) string {
+	clone, _ := proto.Clone(n).(*pg.Node)
+	if clone == nil {
+		return ""
+	}
+	out, err := pgquery.Deparse(&pg.ParseResult{Stmts: []*pg.RawStmt{{Stmt: &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: &pg.SelectStmt{
+		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: clone}}}}, Op: pg.SetOperation_SETOP_NONE,
+		LimitOption: pg.LimitOption_LIMIT_OPTION_DEFAULT}}}}}})
+	if err != nil {
+		return fmt.Sprintf("%p", n) // like nothing else
+	}
+	return out[len("SELECT "):]
+}
+
+// cellCounts are the counts of one select list.
+type cellCounts struct {
+	a        *analysis
+	n        *pg.SelectStmt
+	shown    int
+	known    map[string]int
+	selfOnly bool
+}
+
+// add puts a count behind the select list, once, and gives its place.
+func (c *cellCounts) add(count *pg.Node) int {
+	key := text(count)
+	if at, ok := c.known[key]; ok {
+		return at
+	}
+	at := len(c.n.TargetList)
+	c.known[key] = at
+	clone, _ := proto.Clone(count).(*pg.Node)
+	c.n.TargetList = append(c.n.TargetList, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{
+		Name: cellPrefix + itoa(at), Val: clone}}})
+	return at
+}
+
+// within finds the counts that go into column i of the select list.
+func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
+	note := func(n *pg.Node) {
+		if n == value || c.selfOnly {
+			counts = append(counts, i)
+		} else {
+			counts = append(counts, c.add(n))
+		}
+	}
+	visit(value, func(n *pg.Node) bool {
+		if n.GetSubLink() != nil {
+			return false
+		}
+		if ref := n.GetColumnRef(); ref != nil && c.a.counted[ref] {
+			note(n)
+		}
+		f := n.GetFuncCall()
+		if f == nil || !f.AggStar && !aggregates[last(f.Funcname)] {
+			return true
+		}
+		switch {
+		case c.counting(f):
+			note(n)
+		case f.Over != nil && slices.ContainsFunc(f.Args, hasAggregate):
+			return true // over groups: what is in them is looked at
+		case !c.selfOnly && len(f.AggOrder) > 0 && f.AggWithinGroup:
+			counts = append(counts, c.add(countOf(f, f.AggOrder[0].GetSortBy().GetNode())))
+		case !c.selfOnly && len(f.Args) > 0:
+			counts = append(counts, c.add(countOf(f, f.Args[0])))
+		}
+		return false
+	})
+	return counts
+}
+
+// counting reports whether an aggregate's value is a number of rows.
+func (c *cellCounts) counting(f *pg.FuncCall) bool {
+	switch name := last(f.Funcname); name {
+	case "count", "regr_count":
+		return true
+	case "sum", "min", "max":
+		return len(f.Args) == 1 && (c.ofCount(f.Args[0]) || name == "sum" && indicator(f.Args[0]))
+	}
+	return false
+}
+
+// ofCount reports whether an expression is made of a count.
+func (c *cellCounts) ofCount(n *pg.Node) (found bool) {
+	visit(n, func(n *pg.Node) bool {
+		found = found || n.GetColumnRef() != nil && c.a.counted[n.GetColumnRef()] ||
+			n.GetFuncCall() != nil && last(n.GetFuncCall().Funcname) == "count"
+		return true
+	})
+	return found
+}
+
+// indicator reports whether an expression is a 0 or 1 (or such) that a
+// condition decides: the sum of it is a count.
+func indicator(n *pg.Node) bool {
+	n = bare(n)
+	switch e := n.GetNode().(type) {
+	case *pg.Node_AConst, *pg.Node_BoolExpr, *pg.Node_NullTest, *pg.Node_BooleanTest:
+		return true
+	case *pg.Node_AExpr:
+		return comparing(e.AExpr)
+	case *pg.Node_CaseExpr:
+		for _, w := range e.CaseExpr.Args {
+			if !indicator(w.GetCaseWhen().GetResult()) {
+				return false
+			}
+		}
+		return e.CaseExpr.Defresult == nil || indicator(e.CaseExpr.Defresult)
+	case *pg.Node_CoalesceExpr:
+		return !slices.ContainsFunc(e.CoalesceExpr.Args, func(n *pg.Node) bool { return !indicator(n) })
+	}
+	return false
+}
+
+// countOf counts what goes into an aggregate: its values that are not NULL,
+// under its FILTER or in its window. Without one it is the whole group.
+func countOf(f *pg.FuncCall, value *pg.Node) *pg.Node {
+	call := &pg.FuncCall{Funcname: []*pg.Node{pg.MakeStrNode("pg_catalog"), pg.MakeStrNode("count")}, AggStar: value == nil,
+		Funcformat: pg.CoercionForm_COERCE_EXPLICIT_CALL}
+	if f != nil {
+		call.AggFilter, call.Over = f.AggFilter, f.Over
+	}
+	if value != nil {
+		call.Args = []*pg.Node{value}
+	}
+	return &pg.Node{Node: &pg.Node_FuncCall{FuncCall: call}}
+}
+
+// onePerson reports whether everything that is counted belongs to one person
+// whom the client named by a lookup identifier: the protected relations are that
+// person's row, or refer to it by its primary key. How often somebody known was
+// in hospital is no cell of a table about people.
+func (a *analysis) onePerson(n *pg.SelectStmt, s *scope) bool {
+	conditions := []*pg.Node{n.WhereClause}
+	for _, f := range n.FromClause {
+		visit(f, func(n *pg.Node) bool {
+			j := n.GetJoinExpr()
+			if j != nil && j.Jointype == pg.JoinType_JOIN_INNER {
+				conditions = append(conditions, j.Quals)
+			}
+			return j != nil && j.Jointype == pg.JoinType_JOIN_INNER
+		})
+	}
+	for range s.sources {
+		for _, c := range conditions {
+			a.spread(c, s)
+		}
+	}
+	for _, src := range s.sources {
+		if src.relation == nil || src.wrapped && !src.person {
+			return false
+		}
+	}
+	for _, t := range n.TargetList {
+		sub := false
+		visit(t, func(n *pg.Node) bool { sub = sub || n.GetSubLink() != nil; return true })
+		if sub {
+			return false
+		}
+	}
+	return true
+}
+
+// spread marks what refers to a person's row by its primary key.
+func (a *analysis) spread(n *pg.Node, s *scope) {
+	if b := n.GetBoolExpr(); b != nil && b.Boolop == pg.BoolExprType_AND_EXPR {
+		for _, arg := range b.Args {
+			a.spread(arg, s)
+		}
+	}
+	e := n.GetAExpr()
+	if e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || operator(e.Name) != "=" {
+		return
+	}
+	for _, pair := range [][2]*pg.Node{{e.Lexpr, e.Rexpr}, {e.Rexpr, e.Lexpr}} {
+		if ref := pair[0].GetColumnRef(); ref != nil && constant(pair[1]) {
+			if f, err := a.resolve(s, ref); err == nil && f.own && f.source != nil && f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
+				f.source.person = true
+			}
+		}
+	}
+	if e.Lexpr.GetColumnRef() == nil || e.Rexpr.GetColumnRef() == nil {
+		return
+	}
+	l, err1 := a.resolve(s, e.Lexpr.GetColumnRef())
+	r, err2 := a.resolve(s, e.Rexpr.GetColumnRef())
+	if err1 != nil || err2 != nil || !l.own || !r.own || l.source == nil || r.source == nil {
+		return
+	}
+	l.source.person = l.source.person || r.source.person && a.isKey(r)
+	r.source.person = r.source.person || l.source.person && a.isKey(l)
+}
+
+// byPerson reports whether each group is of one person.
+func (a *analysis) byPerson(n *pg.SelectStmt, s *scope) bool {
+	for _, g := range n.GroupClause {
+		if c := a.itemColumn(g, s); c != nil && c.ref != nil && a.in.Classes.Person(*c.ref) {
+			return true
+		}
+	}
+	return false
+}
+
+// isKey reports whether a column alone is its relation's primary key, or names a
+// person.
+func (a *analysis) isKey(f found) bool {
+	if f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
+		return true
+	}
+	keys := primaryKey(f.source)
+	return len(keys) == 1 && f.column.origin == keys[0]
+}
+
+func primaryKey(src *source) (keys []masking.ColumnRef) {
+	if src == nil || src.relation == nil {
+		return nil
+	}
+	for _, c := range src.relation.columns {
+		if c.primaryKey {
+			keys = append(keys, masking.ColumnRef{Schema: src.relation.schema, Relation: src.relation.name, Column: c.name})
+		}
+	}
+	return keys
+}
+
+// groupsByKey reports whether the groups hold one row of a protected relation
+// each, since its whole primary key is among what is grouped by, also as a part
+// of an expression.
+func (a *analysis) groupsByKey(n *pg.SelectStmt, s *scope) bool {
+	grouped := map[*source]map[string]bool{}
+	note := func(ref *pg.ColumnRef) {
+		if f, err := a.resolve(&scope{sources: s.sources, merged: s.merged}, ref); err == nil {
+			for _, src := range s.sources {
+				merged := f.source == nil && slices.ContainsFunc(src.columns, func(c column) bool { return c.name == f.column.name })
+				if src != f.source && !merged {
+					continue
+				}
+				if grouped[src] == nil {
+					grouped[src] = map[string]bool{}
+				}
+				grouped[src][f.column.origin.Column] = true
+			}
+		}
+	}
+	whole := func(n *pg.Node) bool {
+		if ref := n.GetColumnRef(); ref != nil {
+			note(ref)
+		}
+		return last(n.GetFuncCall().GetFuncname()) != "mod" && operator(n.GetAExpr().GetName()) != "%" // two groups of id % 2
+	}
+	for _, g := range n.GroupClause {
+		visit(g, whole)
+		for i, t := range n.TargetList { // by position, or by its name there
+			r := t.GetResTarget()
+			at := g.GetAConst().GetIval()
+			ref := g.GetColumnRef()
+			if at != nil && int(at.Ival) == i+1 || ref != nil && len(ref.Fields) == 1 && last(ref.Fields) == r.GetName() {
+				visit(r.GetVal(), whole)
+			}
+		}
+	}
+	for src, columns := range grouped {
+		keys := primaryKey(src)
+		if src.wrapped && len(keys) > 0 && !slices.ContainsFunc(keys, func(k masking.ColumnRef) bool { return !columns[k.Column] }) {
+			return true
+		}
+	}
+	return false
+}
