@@ -63,12 +63,14 @@ func (s *Sampler) Sample(ctx context.Context, cat connectors.Catalog) (stats map
 func (s *Sampler) table(ctx context.Context, cat connectors.Catalog, t connectors.Table, classes *masking.Classification,
 	stats map[masking.ColumnRef]*classify.Stats,
 ) (err error) {
-	ctx, stop := context.WithTimeout(ctx, timeout+5*time.Second)
-	defer stop()
+	// The time is the database's: the first analysis of a process compiles the
+	// parser, which takes seconds on a busy machine.
 	st, err := s.Engine.Analyze(cat, connectors.Input{Text: s.statement(t), Classes: classes, SearchPath: s.Target.SearchPath, Today: time.Now().UTC()})
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithTimeout(ctx, timeout+5*time.Second)
+	defer stop()
 	session, err := s.Source.Session(ctx)
 	if err != nil {
 		return err
