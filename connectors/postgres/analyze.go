@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
+	"github.com/wasilibs/go-pgquery/parser"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -65,7 +66,7 @@ func (a *analysis) run() error {
 			return err
 		}
 	}
-	tree, err := a.parse(text)
+	tree, raw, err := a.parse(text)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (a *analysis) run() error {
 		a.normalised(constantFree(text))
 		return err
 	}
-	normalised := a.normalise(tree)
+	normalised := a.normalise(raw)
 	if err := a.statement(node); err != nil {
 		return err
 	}
@@ -96,19 +97,22 @@ func (a *analysis) run() error {
 	return nil
 }
 
-// parse reads exactly one statement.
-func (a *analysis) parse(text string) (*pg.ParseResult, error) {
-	tree, err := pgquery.Parse(text)
-	if err != nil {
-		return nil, a.syntax(err)
+// parse reads exactly one statement; raw is its tree as the parser said it.
+func (a *analysis) parse(text string) (tree *pg.ParseResult, raw []byte, err error) {
+	if raw, err = parser.ParseToProtobuf(text); err != nil {
+		return nil, nil, a.syntax(err)
+	}
+	tree = &pg.ParseResult{}
+	if err := proto.Unmarshal(raw, tree); err != nil {
+		return nil, nil, a.syntax(err)
 	}
 	switch len(tree.Stmts) {
 	case 0:
-		return nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "the statement is empty"}
+		return nil, nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "the statement is empty"}
 	case 1:
-		return tree, nil
+		return tree, raw, nil
 	}
-	return nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "one statement a request, please",
+	return nil, nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "one statement a request, please",
 		Hint: "Send each statement by itself."}
 }
 

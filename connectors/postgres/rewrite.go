@@ -333,6 +333,9 @@ func sameValue(f protoreflect.FieldDescriptor, a, b protoreflect.Value, see func
 
 // locates reports whether a field tells only where in the text a node was.
 func locates(f protoreflect.FieldDescriptor) bool {
+	if f.Kind() != protoreflect.Int32Kind {
+		return false
+	}
 	switch name := string(f.Name()); name {
 	case "stmt_len", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end":
 		return true
@@ -368,12 +371,12 @@ func visitMessage(m protoreflect.Message, f func(*pg.Node) bool) {
 // normalise makes the text without literals and comments, and its fingerprint;
 // they are there when wait returns. It is a fifth of the whole work, so it is
 // done beside the rest if nobody else's is: one more parser, at most, is kept.
-func (a *analysis) normalise(tree *pg.ParseResult) (wait func()) {
-	clone, text := proto.CloneOf(tree), unwritable
+func (a *analysis) normalise(raw []byte) (wait func()) {
+	text := unwritable
 	select {
 	case a.beside <- struct{}{}:
 	default:
-		text = withoutConstants(clone)
+		text = withoutConstants(raw)
 		return func() { a.normalised(text) }
 	}
 	done := make(chan struct{})
@@ -381,7 +384,7 @@ func (a *analysis) normalise(tree *pg.ParseResult) (wait func()) {
 		defer close(done)
 		defer func() { <-a.beside }()
 		defer func() { _ = recover() }() // a panic must not end the process; what it says may hold literals
-		text = withoutConstants(clone)
+		text = withoutConstants(raw)
 	}()
 	return func() {
 		<-done
@@ -389,9 +392,12 @@ func (a *analysis) normalise(tree *pg.ParseResult) (wait func()) {
 	}
 }
 
-// withoutConstants writes a tree with a marker for every constant. It changes
-// the tree.
-func withoutConstants(tree *pg.ParseResult) string {
+// withoutConstants writes a tree with a marker for every constant.
+func withoutConstants(raw []byte) string {
+	tree := &pg.ParseResult{}
+	if proto.Unmarshal(raw, tree) != nil {
+		return unwritable
+	}
 	type constant struct {
 		node  *pg.Node
 		value *pg.Node_AConst
