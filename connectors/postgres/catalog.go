@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -63,8 +64,9 @@ type relationColumn struct {
 	length int
 	// generated is the expression of a generated column.
 	generated string
-	// rowOf is the relation whose rows the column holds, alone or in an array; 0 for none.
-	rowOf int64
+	// rowsOf are the relations whose rows the column's type can hold, however deep
+	// in arrays, domains, ranges and composite types.
+	rowsOf []int64
 	// leads is true if an index of several columns begins with it.
 	leads bool
 }
@@ -206,12 +208,13 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		typmod  int
 		comment *string
 	)
-	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment, &col.generated, &col.rowOf, &col.leads}, func() {
+	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment, &col.generated, &col.rowsOf, &col.leads}, func() {
 		rel := c.byOID[oid]
 		if rel == nil {
 			return
 		}
 		one := col
+		one.rowsOf = slices.Clone(col.rowsOf)
 		if comment != nil {
 			one.comment = *comment
 		}
@@ -225,7 +228,13 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		pg_catalog.col_description(a.attrelid, a.attnum),
 		(CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g
 			WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) ELSE '' END),
-		COALESCE((SELECT e.typrelid FROM pg_catalog.pg_type e WHERE e.typrelid >= 16384 AND e.oid IN (t.oid, t.typelem, t.typbasetype) LIMIT 1), 0)::int8,
+		(CASE WHEN t.oid >= 16384 THEN ARRAY(WITH RECURSIVE holds(typ) AS (SELECT t.oid UNION SELECT e.part FROM holds h, LATERAL (
+			SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = h.typ
+				AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+			UNION ALL SELECT x.atttypid FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute x ON x.attrelid = y.typrelid
+				WHERE y.oid = h.typ AND x.attnum > 0 AND NOT x.attisdropped AND x.atttypid >= 16384) e(part))
+			SELECT DISTINCT k.oid::int8 FROM holds JOIN pg_catalog.pg_type y ON y.oid = typ JOIN pg_catalog.pg_class k ON k.oid = y.typrelid
+			WHERE k.oid >= 16384 AND k.relkind <> 'c') ELSE '{}' END),
 		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1)
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 		WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','v','m','f','p') ORDER BY a.attrelid, a.attnum`)

@@ -115,18 +115,23 @@ func (a *analysis) protectTable(r *relation, p *protection) {
 // protectRows protects the columns that hold whole rows of protected relations.
 func (a *analysis) protectRows(r *relation, family []*relation, p *protection) {
 	for _, c := range r.columns {
-		of := a.cat.byOID[c.rowOf]
-		if _, has := p.classes[c.name]; has || c.rowOf == 0 || of == nil || a.decided(family, c.name) {
+		if a.decided(family, c.name) {
 			continue
 		}
-		a.views++ // a saved catalog may go in circles
-		known := a.protection(of).classes
-		a.views--
-		for _, part := range of.columns {
-			if class, protected := known[part.name]; protected {
-				p.classes[c.name] = columnClass{Class: redacted(class.Class)}
-				p.relies = append(p.relies, of)
-				break
+		for _, oid := range c.rowsOf {
+			of := a.cat.byOID[oid]
+			if _, has := p.classes[c.name]; has || of == nil {
+				continue
+			}
+			a.views++ // a saved catalog may go in circles
+			known := a.protection(of).classes
+			a.views--
+			for _, part := range of.columns {
+				if class, protected := known[part.name]; protected {
+					p.classes[c.name] = columnClass{Class: redacted(class.Class)}
+					p.relies = append(p.relies, of)
+					break
+				}
 			}
 		}
 	}

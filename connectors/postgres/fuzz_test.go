@@ -100,7 +100,7 @@ func renumber(c *catalog) {
 	for _, r := range c.relations {
 		r.oid, r.reads, r.kin, r.stamp = number[r.oid], of(r.reads), of(r.kin), ""
 		for i := range r.columns {
-			r.columns[i].rowOf = number[r.columns[i].rowOf]
+			r.columns[i].rowsOf = of(r.columns[i].rowsOf)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func renumber(c *catalog) {
 func TestCatalogInCircles(t *testing.T) {
 	cat, classes := fuzzCatalog(t)
 	wards, claims := cat.relations["public.wards"], cat.relations["public.claims"]
-	wards.columns[1].rowOf, claims.columns[1].rowOf = claims.oid, wards.oid
+	wards.columns[1].rowsOf, claims.columns[1].rowsOf = []int64{claims.oid}, []int64{wards.oid}
 	cat.seal()
 	_, err := New().Analyze(cat, connectors.Input{Text: "SELECT w.name FROM wards w JOIN claims USING (id)", Classes: classes, SearchPath: []string{"public"}})
 	var refused *connectors.Error

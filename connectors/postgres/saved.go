@@ -47,16 +47,16 @@ type (
 		Stamp      string `json:"stamp"`
 	}
 	savedColumn struct {
-		Name       string `json:"name"`
-		Type       string `json:"type"`
-		Base       string `json:"base"`
-		Comment    string `json:"comment,omitempty"`
-		NotNull    bool   `json:"not_null,omitempty"`
-		PrimaryKey bool   `json:"primary_key,omitempty"`
-		Length     int    `json:"length,omitempty"`
-		Generated  string `json:"generated,omitempty"`
-		RowOf      int64  `json:"row_of,omitempty"`
-		Leads      bool   `json:"leads,omitempty"`
+		Name       string  `json:"name"`
+		Type       string  `json:"type"`
+		Base       string  `json:"base"`
+		Comment    string  `json:"comment,omitempty"`
+		NotNull    bool    `json:"not_null,omitempty"`
+		PrimaryKey bool    `json:"primary_key,omitempty"`
+		Length     int     `json:"length,omitempty"`
+		Generated  string  `json:"generated,omitempty"`
+		RowsOf     []int64 `json:"rows_of,omitempty"`
+		Leads      bool    `json:"leads,omitempty"`
 	}
 )
 
@@ -73,7 +73,7 @@ func (c *catalog) MarshalJSON() ([]byte, error) {
 			Opaque: r.opaque, Ruled: r.ruled, Kin: r.kin, Definition: r.definition, Stamp: r.stamp}
 		for _, col := range r.columns {
 			one.Columns = append(one.Columns, savedColumn{Name: col.name, Type: col.typ, Base: col.base, Comment: col.comment,
-				NotNull: col.notNull, PrimaryKey: col.primaryKey, Length: col.length, Generated: col.generated, RowOf: col.rowOf, Leads: col.leads})
+				NotNull: col.notNull, PrimaryKey: col.primaryKey, Length: col.length, Generated: col.generated, RowsOf: col.rowsOf, Leads: col.leads})
 		}
 		out.Relations = append(out.Relations, one)
 	}
@@ -99,7 +99,7 @@ func ParseCatalog(text []byte) (connectors.Catalog, error) {
 			opaque: r.Opaque, ruled: r.Ruled, kin: r.Kin, definition: r.Definition, stamp: r.Stamp}
 		for _, col := range r.Columns {
 			one.columns = append(one.columns, relationColumn{name: col.Name, typ: col.Type, base: col.Base, comment: col.Comment,
-				notNull: col.NotNull, primaryKey: col.PrimaryKey, length: col.Length, generated: col.Generated, rowOf: col.RowOf, leads: col.Leads})
+				notNull: col.NotNull, primaryKey: col.PrimaryKey, length: col.Length, generated: col.Generated, rowsOf: col.RowsOf, leads: col.Leads})
 		}
 		c.relations[r.Schema+"."+r.Name], c.byOID[r.OID] = one, one
 	}

@@ -1,0 +1,178 @@
+-- plain outputs, names and positions
+SELECT * FROM g WHERE id < 20
+SELECT g.* FROM g WHERE g.id < 20 ORDER BY id
+SELECT tok FROM g WHERE id < 20
+SELECT tok, tok FROM g WHERE id < 20 ORDER BY id
+SELECT tok AS id, id AS tok FROM g WHERE id < 20 ORDER BY tok
+SELECT tok AS id, id AS x FROM g WHERE id < 20 ORDER BY id
+SELECT tok AS id, id AS x FROM g WHERE id < 20 ORDER BY g.id
+SELECT tok FROM g WHERE id < 20 ORDER BY 1
+SELECT tok FROM g WHERE id < 20 ORDER BY tok
+SELECT tok FROM g WHERE id < 20 ORDER BY g.tok
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY a DESC
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY (a)
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY concat(a)
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY length(a), id
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY BINARY a
+SELECT tok AS a FROM g WHERE id < 20 HAVING a > 'm'
+SELECT tok AS a FROM g WHERE id < 20 HAVING a IS NULL
+SELECT tok AS a FROM g WHERE id < 20 HAVING length(a) > 5
+SELECT id, tok AS a FROM g WHERE id < 20 HAVING (SELECT count(*) FROM o WHERE o.tok = a) = 0
+SELECT tok AS a, tok AS b FROM g WHERE id < 20 ORDER BY a, b
+SELECT tok AS a, id AS a FROM g WHERE id < 20 ORDER BY a
+SELECT id AS a, tok AS a FROM g WHERE id < 20 ORDER BY a
+SELECT id AS a, tok AS A FROM g WHERE id < 20 ORDER BY A
+SELECT tokn AS a FROM g WHERE id < 20 ORDER BY -tokn
+SELECT tokn AS a FROM g WHERE id < 20 ORDER BY -a
+SELECT tokn FROM g WHERE id < 20 ORDER BY 1 DESC, id
+SELECT id, tok FROM g WHERE id < 20 ORDER BY tok LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY id, tok LIMIT 3
+SELECT person, tok FROM g WHERE id < 20 ORDER BY person, 2 LIMIT 3
+SELECT DISTINCT tok FROM g WHERE id < 20
+SELECT DISTINCT id, tok FROM g WHERE id < 20
+SELECT DISTINCT id, tok FROM g WHERE id < 20 ORDER BY tok
+SELECT DISTINCT id, tok AS z FROM g WHERE id < 20 ORDER BY z
+SELECT DISTINCT grp FROM g WHERE id < 20 ORDER BY tok
+SELECT id, tok FROM g WHERE id < 20 GROUP BY id
+SELECT id, tok FROM g WHERE id < 20 GROUP BY 1, 2
+SELECT id, tok AS z FROM g WHERE id < 20 GROUP BY id, z
+SELECT id, tok FROM g WHERE id < 20 GROUP BY id ORDER BY 2
+SELECT id, tok FROM g WHERE id < 20 GROUP BY id HAVING tok > 'm'
+SELECT person, tok FROM g WHERE id < 20 GROUP BY person
+SELECT tok, count(*) FROM g WHERE id < 20
+SELECT tok, max(id) FROM g WHERE id < 20
+SELECT tok, max(tok) FROM g WHERE id < 20
+SELECT tok, count(*) FROM g GROUP BY 1
+SELECT tok, count(*) FROM g GROUP BY tok
+SELECT tok AS grp, count(*) FROM g GROUP BY grp
+SELECT grp AS tok, count(*) FROM g GROUP BY tok
+SELECT tok AS zz, count(*) FROM g GROUP BY zz
+SELECT grp, tok FROM g GROUP BY grp WITH ROLLUP
+SELECT grp, max(tok) FROM g GROUP BY grp ORDER BY 2
+SELECT grp, count(DISTINCT tok) FROM g GROUP BY grp
+SELECT grp, group_concat(tok ORDER BY id) FROM g GROUP BY grp
+SELECT grp, group_concat(id ORDER BY tok) FROM g GROUP BY grp
+SELECT tok FROM g WHERE id < 20 UNION SELECT label FROM o WHERE id < 20
+SELECT tok FROM g WHERE id < 20 UNION ALL SELECT tok FROM g WHERE id < 20
+SELECT tok FROM g WHERE id < 20 UNION ALL SELECT tok FROM h WHERE id < 20 ORDER BY tok
+SELECT tok FROM g WHERE id < 20 UNION ALL SELECT tok FROM h WHERE id < 20 ORDER BY 1 LIMIT 3
+(SELECT tok FROM g WHERE id < 20 ORDER BY id LIMIT 5) UNION ALL (SELECT tok FROM h WHERE id < 20)
+SELECT tok FROM g WHERE id < 20 EXCEPT SELECT tok FROM o WHERE id < 20
+SELECT id, tok FROM g WHERE id < 20 INTERSECT SELECT g_id, tok FROM h
+(SELECT id, tok FROM g WHERE id < 20)
+((SELECT id, tok FROM g WHERE id < 20 ORDER BY tok))
+(SELECT id, tok FROM g WHERE id < 20) ORDER BY tok
+(SELECT id, tok FROM g WHERE id < 20 ORDER BY id LIMIT 5) ORDER BY tok LIMIT 2
+(SELECT id, tok AS z FROM g WHERE id < 20 LIMIT 5) ORDER BY z
+(SELECT id, tok AS z FROM g WHERE id < 20 LIMIT 5) ORDER BY 2
+-- windows
+SELECT id, tok, row_number() OVER (ORDER BY tok) FROM g WHERE id < 20
+SELECT id, tok AS z, row_number() OVER (ORDER BY z) FROM g WHERE id < 20
+SELECT id, tok, rank() OVER (PARTITION BY tok ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, lag(tok) OVER (ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, first_value(tok) OVER w FROM g WHERE id < 20 WINDOW w AS (ORDER BY id)
+SELECT id, tok, count(*) OVER (ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, dense_rank() OVER (ORDER BY id) AS tok2 FROM g WHERE id < 20 ORDER BY tok2, tok
+-- expressions
+SELECT concat(tok, '') FROM g WHERE id < 20
+SELECT (tok) FROM g WHERE id < 20
+SELECT ((tok)) AS x FROM g WHERE id < 20 ORDER BY x
+SELECT CAST(tok AS CHAR), BINARY tok, tok COLLATE utf8mb4_bin, convert(tok USING latin1) FROM g WHERE id < 20
+SELECT tokn + 0, -tokn, +tokn, tokn DIV 1, ~tokn FROM g WHERE id < 20
+SELECT tok + 0, tok * 1, tok | 0 FROM g WHERE id < 20
+SELECT CASE WHEN tok > 'm' THEN 1 END FROM g WHERE id < 20
+SELECT CASE tok WHEN 'a' THEN 1 ELSE tok END FROM g WHERE id < 20
+SELECT coalesce(tok, 'x'), ifnull(tok, 'x'), nullif(tok, 'x'), greatest(tok, 'a'), if(tokn > 5, tok, 1) FROM g WHERE id < 20
+SELECT json_object('a', tok), json_array(tok), json_quote(tok) FROM g WHERE id < 20
+SELECT json_arrayagg(tok), json_objectagg(id, tok), group_concat(tok) FROM g WHERE id < 20
+SELECT max(tok), min(tokn), sum(tokn), avg(tokn), count(tok), bit_or(tokn), std(tokn) FROM g
+SELECT length(tok), md5(tok), hex(tok), reverse(tok), soundex(tok), crc32(tok) FROM g WHERE id < 20
+SELECT tok IS NULL, tok IS NOT NULL FROM g WHERE id < 20
+SELECT elt(1, tok), field(tok, 'a'), find_in_set(tok, 'a'), make_set(1, tok) FROM g WHERE id < 20
+SELECT (SELECT tok) FROM g WHERE id < 20
+SELECT (SELECT g.tok FROM o WHERE o.id = g.id) FROM g WHERE id < 20
+SELECT (SELECT g.tok FROM o WHERE o.id = g.id) AS z FROM g WHERE id < 20 ORDER BY z
+SELECT (SELECT x.tok FROM g x WHERE x.id = g.id) AS tok FROM g WHERE id < 20 ORDER BY tok
+SELECT tok AS z, (SELECT z) FROM g WHERE id < 20
+SELECT tok AS z, (SELECT max(o.id) FROM o WHERE o.tok > z) FROM g WHERE id < 20
+SELECT tok FROM g WHERE EXISTS (SELECT 1 FROM o WHERE o.tok = g.tok)
+SELECT tok FROM g WHERE tok IN (SELECT tok FROM o)
+SELECT tok FROM g WHERE (id, tok) IN (SELECT id, tok FROM o)
+SELECT tok FROM g WHERE tok = ANY (SELECT tok FROM o)
+SELECT id FROM g WHERE id < 20 ORDER BY (SELECT count(*) FROM h WHERE h.tok = g.tok)
+SELECT id FROM g WHERE id < 20 ORDER BY length(tok), id
+SELECT id FROM g WHERE id < 20 ORDER BY CASE WHEN tok > 'm' THEN 1 ELSE 2 END
+SELECT 1 / tokn FROM g WHERE id < 20
+SELECT exp(tokn * 1000) FROM g WHERE id < 20
+SELECT tok, exp(tokn * 1000) FROM g WHERE id < 20
+SELECT tok, (SELECT id FROM o WHERE o.id <= length(g.tok)) FROM g WHERE id < 20
+SELECT tok, extractvalue('<a/>', tok) FROM g WHERE id < 20
+SELECT tok, updatexml('<a/>', tok, 'b') FROM g WHERE id < 20
+SELECT tok, json_extract('{}', tok) FROM g WHERE id < 20
+SELECT tok, name_const('x', tok) FROM g WHERE id < 20
+SELECT default(tok), default(ssn) FROM g WHERE id < 20
+SELECT values(tok) FROM g WHERE id < 20
+SELECT tok REGEXP 'a', tok LIKE 'a%', tok <=> 'a' FROM g WHERE id < 20
+SELECT tok SOUNDS LIKE 'a' FROM g WHERE id < 20
+SELECT interval(tokn, 1, 100), tokn BETWEEN 1 AND 100, tokn IN (1) FROM g WHERE id < 20
+SELECT row(tok, 1) = row('a', 1) FROM g WHERE id < 20
+-- derived tables, CTEs
+SELECT tok FROM (SELECT tok FROM g WHERE id < 20) x
+SELECT x.* FROM (SELECT * FROM g WHERE id < 20) x
+SELECT x.*, g.tok FROM (SELECT * FROM g WHERE id < 20) x JOIN g USING (id) WHERE g.id < 20
+SELECT a FROM (SELECT tok, id FROM g WHERE id < 20) x (a, b) ORDER BY a
+WITH x AS (SELECT tok, id FROM g WHERE id < 20) SELECT tok FROM x
+WITH x(a, b) AS (SELECT tok, id FROM g WHERE id < 20) SELECT a FROM x ORDER BY a
+WITH x(id, tok) AS (SELECT tok, id FROM g WHERE id < 20) SELECT id, tok FROM x ORDER BY tok
+WITH g AS (SELECT id, tok FROM g WHERE id < 20) SELECT * FROM g
+WITH g AS (SELECT id, tok AS grp FROM g WHERE id < 20) SELECT grp FROM g ORDER BY grp
+WITH x AS (SELECT 1 AS a) SELECT tok FROM g WHERE id < 20 ORDER BY tok
+WITH RECURSIVE r(n, t) AS (SELECT 1, tok FROM g WHERE id = 1 UNION ALL SELECT n + 1, t FROM r WHERE n < 3) SELECT * FROM r LIMIT 9
+WITH RECURSIVE r AS (SELECT id, tok FROM g WHERE id = 1 UNION ALL SELECT g.id, g.tok FROM g JOIN r ON g.id = r.id + 1 WHERE g.id < 5) SELECT * FROM r LIMIT 10
+SELECT G.tok FROM g AS G WHERE G.id < 20
+SELECT g.TOK FROM g WHERE ID < 20 ORDER BY Tok
+SELECT `tok` FROM `g` WHERE id < 20 ORDER BY `g`.`tok`
+-- joins
+SELECT g.tok, h.tok FROM g JOIN h ON h.g_id = g.id WHERE g.id < 20
+SELECT tok FROM g JOIN h USING (tok)
+SELECT * FROM g NATURAL JOIN h
+SELECT g.tok FROM g NATURAL JOIN (SELECT id FROM o WHERE id < 20) o WHERE g.id < 20
+SELECT tok FROM g JOIN (SELECT id FROM o) o USING (id) WHERE id < 20 ORDER BY tok
+SELECT * FROM g JOIN (SELECT id FROM o) o USING (id) WHERE id < 20 ORDER BY tok
+SELECT * FROM (SELECT id FROM o) o RIGHT JOIN g USING (id) WHERE id < 20 ORDER BY tok
+SELECT g.tok, o.tok FROM g LEFT JOIN o ON o.id = g.id AND o.tok > g.tok WHERE g.id < 20
+SELECT g.tok, o.tok FROM g LEFT JOIN o ON o.id = g.id WHERE g.id < 20 ORDER BY concat(g.tok, o.tok)
+SELECT tok FROM g STRAIGHT_JOIN (SELECT id FROM o) o ON o.id = g.id WHERE g.id < 20
+SELECT a.tok, b.tok FROM g a, g b WHERE a.id = b.id AND a.id < 20 ORDER BY a.tok, b.tok
+SELECT a.tok FROM g a JOIN g b USING (id, tok) WHERE a.id < 20
+-- views
+SELECT * FROM gv WHERE id < 20
+SELECT token FROM gv WHERE id < 20 ORDER BY 1
+SELECT token AS a FROM gv WHERE id < 20 ORDER BY a
+SELECT seen FROM gv WHERE id < 20
+SELECT * FROM gw WHERE id < 20 ORDER BY other
+SELECT shout FROM gv WHERE id < 20
+-- dates and other masks of the gateway
+SELECT seen, seen_at, city, note FROM g WHERE id < 20 ORDER BY seen
+SELECT seen FROM g WHERE id < 20 ORDER BY seen_at, city, note
+SELECT id, seen AS d FROM g WHERE id < 20 ORDER BY d, id
+SELECT seen, year(seen), to_days(seen), seen + interval 1 day FROM g WHERE id < 20
+SELECT max(seen) FROM g
+SELECT seen AS d FROM g WHERE id < 20 HAVING d > '2020-06-01'
+SELECT seen AS d FROM g WHERE id < 20 HAVING d IS NOT NULL
+SELECT DISTINCT seen FROM g WHERE id < 20
+SELECT a.seen, b.seen_at, a.seen FROM g a JOIN g b USING (id) WHERE a.id < 20 ORDER BY 1, 2
+SELECT concat(seen, '|', person) FROM g WHERE id < 20
+SELECT city AS c, note AS n FROM g WHERE id < 20 ORDER BY c, n
+SELECT city AS c FROM g WHERE id < 20 GROUP BY id, c ORDER BY c
+-- dates under sql modes, limits
+SELECT tok FROM g LIMIT 5
+SELECT tok FROM g WHERE tok IS NOT NULL LIMIT 5
+SELECT tok FROM g WHERE tok IS NULL LIMIT 5
+SELECT tokn FROM g LIMIT 5
+SELECT id FROM g LIMIT 5
+SELECT id, kind FROM h LIMIT 5
+SELECT kind FROM h LIMIT 5
+SELECT kind, tok FROM h LIMIT 5
+SELECT DISTINCT kind FROM h LIMIT 3
+SELECT h.tok, g.tok FROM h JOIN g ON g.id = h.g_id LIMIT 5

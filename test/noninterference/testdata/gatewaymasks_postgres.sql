@@ -1,0 +1,197 @@
+-- plain outputs, names and positions
+SELECT * FROM g WHERE id < 20
+SELECT g.* FROM g WHERE g.id < 20 ORDER BY id
+SELECT tok FROM g WHERE id < 20
+SELECT tok, tok FROM g WHERE id < 20 ORDER BY id
+SELECT tok AS id, id AS tok FROM g WHERE id < 20 ORDER BY tok
+SELECT tok AS id, id AS x FROM g WHERE id < 20 ORDER BY id
+SELECT tok AS id, id AS x FROM g WHERE id < 20 ORDER BY g.id
+SELECT tok FROM g WHERE id < 20 ORDER BY 1
+SELECT tok FROM g WHERE id < 20 ORDER BY tok
+SELECT tok FROM g WHERE id < 20 ORDER BY g.tok
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY a DESC
+SELECT tok AS a FROM g WHERE id < 20 ORDER BY a COLLATE "C"
+SELECT tok AS a, tok AS b FROM g WHERE id < 20 ORDER BY a, b
+SELECT tok AS a, id AS a FROM g WHERE id < 20 ORDER BY a
+SELECT tokn AS a FROM g WHERE id < 20 ORDER BY -tokn
+SELECT tokn FROM g WHERE id < 20 ORDER BY 1 DESC NULLS LAST, id
+SELECT id, tok FROM g WHERE id < 20 ORDER BY tok LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY id, tok LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY person, tok LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY person, 2 LIMIT 3
+SELECT person, tok FROM g WHERE id < 20 ORDER BY person, 2 OFFSET 3
+SELECT tok FROM g WHERE id < 20 ORDER BY tok FETCH FIRST 1 ROW WITH TIES
+SELECT tok FROM g WHERE id < 20 ORDER BY id FETCH FIRST 3 ROW WITH TIES
+SELECT grp, tok FROM g WHERE id < 20 ORDER BY grp FETCH FIRST 3 ROW WITH TIES
+SELECT DISTINCT tok FROM g WHERE id < 20
+SELECT DISTINCT id, tok FROM g WHERE id < 20
+SELECT DISTINCT id, tok FROM g WHERE id < 20 ORDER BY tok
+SELECT DISTINCT ON (id) id, tok FROM g WHERE id < 20 ORDER BY id, tok
+SELECT DISTINCT ON (grp) grp, tok FROM g WHERE id < 20 ORDER BY grp, tok
+SELECT DISTINCT ON (grp) grp, tok FROM g WHERE id < 20 ORDER BY grp, id
+SELECT DISTINCT ON (tok) tok FROM g WHERE id < 20
+SELECT DISTINCT ON (1) tok FROM g WHERE id < 20
+SELECT DISTINCT ON (a) tok AS a FROM g WHERE id < 20
+SELECT DISTINCT ON (id) id, tokn AS a FROM g WHERE id < 20 ORDER BY id, a
+SELECT id, tok FROM g WHERE id < 20 GROUP BY id
+SELECT id, tok FROM g WHERE id < 20 GROUP BY 1, 2
+SELECT id, tok FROM g WHERE id < 20 GROUP BY id, tok ORDER BY 2
+SELECT tok, count(*) FROM g GROUP BY 1
+SELECT tok, count(*) FROM g GROUP BY tok
+SELECT tok AS grp, count(*) FROM g GROUP BY grp
+SELECT grp AS tok, count(*) FROM g GROUP BY tok
+SELECT grp, max(tok) FROM g GROUP BY grp ORDER BY 2
+SELECT grp, count(DISTINCT tok) FROM g GROUP BY grp
+SELECT tok FROM g WHERE id < 20 UNION SELECT label FROM o WHERE id < 20
+SELECT tok FROM g WHERE id < 20 UNION ALL SELECT tok FROM g WHERE id < 20
+(SELECT tok FROM g WHERE id < 20 ORDER BY id) UNION ALL (SELECT tok FROM h WHERE id < 20)
+SELECT tok FROM g WHERE id < 20 EXCEPT SELECT tok FROM o WHERE id < 20
+SELECT id, tok FROM g WHERE id < 20 INTERSECT SELECT g_id, tok FROM h
+(SELECT id, tok FROM g WHERE id < 20)
+((SELECT id, tok FROM g WHERE id < 20 ORDER BY tok))
+(SELECT id, tok FROM g WHERE id < 20) ORDER BY tok
+(SELECT id, tok FROM g WHERE id < 20 ORDER BY id LIMIT 5) ORDER BY tok LIMIT 2
+TABLE g
+VALUES ((SELECT tok FROM g WHERE id = 1))
+-- windows
+SELECT id, tok, row_number() OVER (ORDER BY tok) FROM g WHERE id < 20
+SELECT id, tok, rank() OVER (PARTITION BY tok ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, lag(tok) OVER (ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, first_value(tok) OVER w FROM g WHERE id < 20 WINDOW w AS (ORDER BY id)
+SELECT id, tok, count(*) OVER (ORDER BY id) FROM g WHERE id < 20
+SELECT id, tok, dense_rank() OVER (ORDER BY id) AS tok2 FROM g WHERE id < 20 ORDER BY tok2, tok
+-- expressions
+SELECT tok || '' FROM g WHERE id < 20
+SELECT (tok) FROM g WHERE id < 20
+SELECT tok::text FROM g WHERE id < 20
+SELECT tokn + 0 FROM g WHERE id < 20
+SELECT CASE WHEN tok > 'm' THEN 1 END FROM g WHERE id < 20
+SELECT coalesce(tok, 'x'), nullif(tok, 'x'), greatest(tok, 'a') FROM g WHERE id < 20
+SELECT ARRAY[tok], ROW(tok, id) FROM g WHERE id < 20
+SELECT json_build_object('a', tok), to_json(tok), row_to_json(g) FROM g WHERE id < 20
+SELECT tok, row_to_json(g) FROM g WHERE id < 20
+SELECT tok, g FROM g WHERE id < 20
+SELECT tok, (g).tok FROM g WHERE id < 20
+SELECT (g).tok, (g).tokn, (g).* FROM g WHERE id < 20
+SELECT (x).tok FROM (SELECT g AS x FROM g WHERE id < 20) y
+SELECT (y.x).tok FROM (SELECT g AS x FROM g WHERE id < 20) y
+SELECT tok, count(g) OVER () FROM g WHERE id < 20
+SELECT tok, g IS NULL, g IS NOT NULL FROM g WHERE id < 20
+SELECT tok, g = g FROM g WHERE id < 20
+SELECT json_agg(tok ORDER BY id), string_agg(tok, ','), array_agg(tok), jsonb_object_agg(id, tok) FROM g
+SELECT max(tok), min(tokn), sum(tokn), avg(tokn), count(tok) FROM g
+SELECT array_agg(g ORDER BY id) FROM g
+SELECT xmlforest(tok) FROM g WHERE id < 20
+SELECT xmlelement(name a, xmlattributes(tok)) FROM g WHERE id < 20
+SELECT format('%s', tok), concat(tok), length(tok), md5(tok) FROM g WHERE id < 20
+SELECT tok IS NULL, tok IS DISTINCT FROM 'a' FROM g WHERE id < 20
+SELECT unnest(ARRAY[tok]) FROM g WHERE id < 20
+SELECT tok, generate_series(1, 2) FROM g WHERE id < 20
+SELECT tok, generate_series(1, length(tok)) FROM g WHERE id < 20
+SELECT (SELECT tok) FROM g WHERE id < 20
+SELECT (SELECT g.tok FROM o WHERE o.id = g.id) FROM g WHERE id < 20
+SELECT (SELECT x.tok FROM g x WHERE x.id = g.id) AS tok FROM g WHERE id < 20 ORDER BY tok
+SELECT ARRAY(SELECT tok FROM g ORDER BY tok)
+SELECT tok FROM g WHERE id = (SELECT min(id) FROM g WHERE tok > 'm')
+SELECT tok FROM g WHERE EXISTS (SELECT 1 FROM o WHERE o.tok = g.tok)
+SELECT tok FROM g WHERE tok IN (SELECT tok FROM o)
+SELECT tok FROM g WHERE (id, tok) IN (SELECT id, tok FROM o)
+SELECT id FROM g WHERE id < 20 ORDER BY (SELECT count(*) FROM h WHERE h.tok = g.tok)
+SELECT id FROM g WHERE id < 20 ORDER BY length(tok), id
+SELECT id FROM g WHERE id < 20 ORDER BY CASE WHEN tok > 'm' THEN 1 ELSE 2 END
+SELECT id FROM g LIMIT (SELECT length(tok) FROM g WHERE id = 1)
+SELECT id FROM g WHERE id < 20 LIMIT (SELECT max(tokn) FROM g)
+SELECT 1 / tokn FROM g WHERE id < 20
+SELECT CAST(tok AS int) FROM g WHERE id < 20
+SELECT id FROM g WHERE id < 20 AND tok::int > 0
+SELECT tok, 1 / (tokn - tokn) FROM g WHERE id < 20
+SELECT tok FROM g WHERE id < 20 HAVING true
+SELECT tok, max(id) FROM g
+-- derived tables, CTEs
+SELECT tok FROM (SELECT tok FROM g WHERE id < 20) x
+SELECT x.* FROM (SELECT * FROM g WHERE id < 20) x
+SELECT x.*, g.tok FROM (SELECT * FROM g WHERE id < 20) x JOIN g USING (id)
+WITH x AS (SELECT tok, id FROM g WHERE id < 20) SELECT tok FROM x
+WITH x(a, b) AS (SELECT tok, id FROM g WHERE id < 20) SELECT a FROM x ORDER BY a
+WITH x(id, tok) AS (SELECT tok, id FROM g WHERE id < 20) SELECT id, tok FROM x ORDER BY tok
+WITH g AS (SELECT id, tok FROM g WHERE id < 20) SELECT * FROM g
+WITH g AS (SELECT id, tok AS grp FROM g WHERE id < 20) SELECT grp FROM g ORDER BY grp
+WITH RECURSIVE r(n, t) AS (SELECT 1, tok FROM g WHERE id = 1 UNION ALL SELECT n + 1, t FROM r WHERE n < 3) SELECT * FROM r
+WITH RECURSIVE r AS (SELECT id, tok FROM g WHERE id = 1 UNION SELECT g.id, g.tok FROM g JOIN r ON g.id = r.id + 1) SELECT * FROM r
+WITH RECURSIVE r AS (SELECT id, tok FROM g WHERE id = 1 UNION ALL SELECT g.id, g.tok FROM g JOIN r ON g.id = r.id + 1 WHERE g.id < 5) SEARCH DEPTH FIRST BY tok SET ord SELECT * FROM r ORDER BY ord
+WITH RECURSIVE r AS (SELECT id, tok FROM g WHERE id = 1 UNION ALL SELECT g.id, g.tok FROM g JOIN r ON g.id = r.id + 1 WHERE g.id < 5) CYCLE tok SET cyc USING path SELECT * FROM r
+WITH x AS MATERIALIZED (SELECT g FROM g WHERE id < 20) SELECT (x.g).tok FROM x
+SELECT l.tok FROM g, LATERAL (SELECT g.tok) l WHERE g.id < 20
+SELECT g.tok, l.* FROM g, LATERAL (SELECT g.tok AS t, length(g.tok) AS n) l WHERE g.id < 20
+SELECT g.tok, l FROM g, LATERAL (SELECT g.tok AS t) l WHERE g.id < 20
+SELECT g.tok, f FROM g, LATERAL json_each(row_to_json(g)) f WHERE g.id < 20
+SELECT g.tok, f FROM g, unnest(ARRAY[g.tok]) f WHERE g.id < 20
+SELECT g.tok, f FROM g, ROWS FROM (unnest(ARRAY[g.tok]), generate_series(1, 2)) f WHERE g.id < 20
+SELECT tok FROM g x(id, person, grp, mrn, tok) WHERE id < 20
+SELECT mrn FROM g x(id, person, grp, mrn, tok) WHERE id < 20
+SELECT x.* FROM g x(a, b, c, d, e) WHERE a < 20
+SELECT d FROM g x(a, b, c, d, e) WHERE a < 20 ORDER BY d
+SELECT tok FROM g AS x(tok) WHERE x.tok < 20 ORDER BY tok
+-- joins
+SELECT g.tok, h.tok FROM g JOIN h ON h.g_id = g.id WHERE g.id < 20
+SELECT tok FROM g JOIN h USING (tok)
+SELECT g.tok FROM g JOIN h USING (tok)
+SELECT * FROM g NATURAL JOIN h
+SELECT g.tok FROM g NATURAL JOIN (SELECT id FROM o WHERE id < 20) o
+SELECT tok FROM g JOIN (SELECT id FROM o) o USING (id) WHERE id < 20
+SELECT * FROM g JOIN (SELECT id FROM o) o USING (id) WHERE id < 20 ORDER BY tok
+SELECT j.tok FROM (g JOIN (SELECT id FROM o) o USING (id)) AS j WHERE j.id < 20
+SELECT j.* FROM (g JOIN (SELECT id FROM o) o USING (id)) AS j WHERE j.id < 20
+SELECT j.tok FROM (g JOIN (SELECT id FROM o) o USING (id)) AS j(a, b, c, tok) WHERE a < 20 ORDER BY tok
+SELECT j, j.tok FROM (g JOIN (SELECT id FROM o) o USING (id)) AS j WHERE j.id < 20
+SELECT row_to_json(j) FROM (g JOIN (SELECT id FROM o) o USING (id)) AS j WHERE j.id < 20
+SELECT g.tok, u.id FROM g JOIN o USING (id) AS u WHERE g.id < 20
+SELECT g.tok, u FROM g JOIN o USING (id) AS u WHERE g.id < 20
+SELECT u.tok FROM g JOIN h USING (id, tok) AS u WHERE g.id < 20
+SELECT g.tok, o.tok FROM g FULL JOIN o ON o.tok = g.tok
+SELECT g.tok, o.tok FROM g LEFT JOIN o ON o.id = g.id AND o.tok > g.tok WHERE g.id < 20
+SELECT g.tok, o.tok FROM g LEFT JOIN o ON o.id = g.id WHERE g.id < 20 ORDER BY g.tok || o.tok
+SELECT public.g.tok FROM g WHERE id < 20 ORDER BY public.g.tok
+SELECT public.g.tok FROM public.g, o WHERE g.id = o.id AND g.id < 20 ORDER BY tokn
+SELECT a.tok, b.tok FROM g a, g b WHERE a.id = b.id AND a.id < 20 ORDER BY a.tok, b.tok
+-- views
+SELECT * FROM gv WHERE id < 20
+SELECT token FROM gv WHERE id < 20 ORDER BY 1
+SELECT token AS a FROM gv WHERE id < 20 ORDER BY a
+SELECT seen FROM gv WHERE id < 20
+SELECT gv, token FROM gv WHERE id < 20
+SELECT * FROM gw WHERE id < 20 ORDER BY other
+SELECT shout FROM gv WHERE id < 20
+SELECT * FROM gm WHERE id < 20
+SELECT * FROM rowview WHERE id < 20
+SELECT (whole).tok FROM rowview WHERE id < 20
+-- dates and other masks of the gateway
+SELECT seen, seen_at, city, note FROM g WHERE id < 20 ORDER BY seen
+SELECT seen FROM g WHERE id < 20 ORDER BY seen_at, city, note
+SELECT id, seen AS d FROM g WHERE id < 20 ORDER BY d, id
+SELECT seen, extract(year FROM seen), age(seen) FROM g WHERE id < 20
+SELECT max(seen) FROM g
+SELECT seen FROM g WHERE seen > '2020-06-01'
+SELECT seen FROM g WHERE id < 20 AND seen IS NOT NULL
+SELECT DISTINCT seen FROM g WHERE id < 20
+SELECT city, note FROM g WHERE note LIKE '%a%'
+SELECT a.seen, b.seen_at, a.seen FROM g a JOIN g b USING (id) WHERE a.id < 20 ORDER BY 1, 2
+SELECT x.seen FROM g x(id, person, grp, tok, tokn, city, seen) WHERE id < 20
+SELECT x.person FROM g x(id, seen, grp, tok, tokn, city, person) WHERE id < 20
+SELECT seen || '|' || person FROM g WHERE id < 20
+-- rows as values
+SELECT was FROM past WHERE id < 20
+SELECT (was).tok, (was).seen FROM past WHERE id < 20
+SELECT several FROM past WHERE id < 20
+SELECT (several[1]).tok FROM past WHERE id < 20
+SELECT u.tok FROM past, unnest(several) u WHERE past.id < 20
+SELECT id FROM past WHERE id < 20 ORDER BY was
+SELECT row_to_json(past) FROM past WHERE id < 20
+SELECT * FROM nested WHERE id < 20
+SELECT w FROM nested WHERE id < 20
+SELECT ((w).row).tok FROM nested WHERE id < 20
+SELECT ws FROM nested WHERE id < 20
+SELECT d FROM nested WHERE id < 20
+SELECT (d).tok FROM nested WHERE id < 20
+SELECT ds FROM nested WHERE id < 20
+SELECT to_json(nested) FROM nested WHERE id < 20
