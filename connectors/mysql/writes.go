@@ -148,7 +148,10 @@ func (a *analysis) assign(name *ast.ColumnName, value ast.ExprNode, s *scope, sr
 		return unresolved("no such column in the table that is written", "")
 	}
 	if f.column.class == nil {
-		if _, ok := value.(*ast.DefaultExpr); ok {
+		if d, ok := value.(*ast.DefaultExpr); ok {
+			if d.Name != nil { // it may be an expression over protected columns, of this very row
+				return unsupported("DEFAULT(column) is not understood", "Write DEFAULT, or the value itself.")
+			}
 			return nil
 		}
 		before := len(a.st.Uses)

@@ -115,6 +115,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 			q(seen.Format("2006-01-02")), q(seen.Format("2006-01-02")+fmt.Sprintf(" %02d:00:00", (id*(7+variant))%24)), q("note "+secret(variant, 300+id)), q(mrn), q(secret(variant, 400+id))))
 		exec(fmt.Sprintf("INSERT INTO h VALUES (%d, %d, %s, 'k%d', %s)", id, 1+(id*5)%gatewayRows, q(tok), id%4, q(mrn)))
 		exec(fmt.Sprintf("INSERT INTO o VALUES (%d, %d, 'l%d', %s)", id, id%6, id%7, q(secret(9, id))))
+		exec(fmt.Sprintf("INSERT INTO dflt (id, ssn) VALUES (%d, %s)", id, q(secret(variant, 400+id))))
 		w.mrn[fmt.Sprint(id)] = mrn
 		first := func(name string, v any) {
 			key := fmt.Sprint(v)
@@ -151,7 +152,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	}
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
-		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn"} {
+		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -177,7 +178,7 @@ var extraPostgres = []string{
 	"CREATE VIEW rowview AS SELECT id, g AS whole FROM g",
 	"CREATE MATERIALIZED VIEW gm AS SELECT id, tok, g AS whole FROM g",
 	"CREATE TABLE gen (id int PRIMARY KEY, tok text, up text GENERATED ALWAYS AS (upper(tok)) STORED)",
-	"CREATE TABLE dflt (id int PRIMARY KEY, ssn text, label text)",
+	"CREATE TABLE dflt (id int PRIMARY KEY, ssn text, copy text, label text)",
 }
 
 var fillPostgres = []string{
@@ -233,7 +234,7 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 	st, err := w.engine.Analyze(w.cat, in)
 	var refusal *connectors.Error
 	if errors.As(err, &refusal) {
-		return "refused", fmt.Sprintf("%+v", *refusal), ""
+		return "refused", strings.ReplaceAll(fmt.Sprintf("%+v", *refusal), w.target.Database, "DB"), ""
 	} else if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -275,11 +276,15 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 		said = fmt.Sprintf("%+v", *a.failed)
 	}
 	out.TransactionID = ""
-	shown = fmt.Sprintf("%v %v %s %v\n%s", a.types, st.Notes, said, out, bytes.Join(a.rows, []byte("\n")))
+	rows := string(bytes.Join(a.rows, []byte("\n")))
+	if st.Engine == "mysql" { // its sort is not stable: equals come in any order
+		rows = a.bag()
+	}
+	shown = fmt.Sprintf("%v %v %s %v\n%s", a.types, st.Notes, said, out, rows)
 	if st.Write {
 		shown += "\n" + w.open(t)
 	}
-	return verdict, shown, st.Text
+	return verdict, strings.ReplaceAll(shown, w.target.Database, "DB"), st.Text
 }
 
 // open is what is stored in unprotected columns.

@@ -176,3 +176,155 @@ SELECT kind FROM h LIMIT 5
 SELECT kind, tok FROM h LIMIT 5
 SELECT DISTINCT kind FROM h LIMIT 3
 SELECT h.tok, g.tok FROM h JOIN g ON g.id = h.g_id LIMIT 5
+-- look-ups
+SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
+SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
+SELECT id, tok, mrn FROM g WHERE mrn = '{mrn 7}' ORDER BY mrn
+SELECT id FROM g WHERE mrn = '{mrn 7}' OR id = 3
+SELECT id FROM g WHERE NOT (mrn = '{mrn 7}')
+SELECT id FROM g WHERE (mrn = '{mrn 7}') IS TRUE
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND mrn > 'M'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND mrn = '{mrn 8}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND ssn > '5'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND id IN (SELECT g_id FROM h WHERE mrn = '{mrn 7}')
+SELECT id FROM g WHERE id IN (SELECT g_id FROM h WHERE mrn = '{mrn 7}') OR id = 2
+SELECT g.id, h.id FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' AND h.g_id = g.id WHERE g.id < 20
+SELECT g.id, h.mrn FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' WHERE g.id < 20
+SELECT g.id, h.mrn, h.tok FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' WHERE g.id < 20 ORDER BY h.tok
+SELECT count(*) FROM g WHERE mrn = '{mrn 7}'
+SELECT count(mrn), max(mrn), min(ssn) FROM g WHERE mrn = '{mrn 7}'
+SELECT mrn, count(*) FROM g WHERE mrn = '{mrn 7}' GROUP BY mrn
+SELECT EXISTS (SELECT 1 FROM g WHERE mrn = '{mrn 7}')
+SELECT o.id FROM o WHERE EXISTS (SELECT 1 FROM g WHERE mrn = '{mrn 7}' AND g.id = o.id)
+SELECT o.id FROM o WHERE EXISTS (SELECT 1 FROM g WHERE g.mrn = o.tok)
+SELECT CASE WHEN mrn = '{mrn 7}' THEN id END FROM g WHERE id < 20
+SELECT id FROM g WHERE CASE WHEN id > 5 THEN mrn = '{mrn 7}' ELSE false END
+SELECT mrn = '{mrn 7}' FROM g WHERE id < 20
+SELECT id FROM g WHERE mrn IN ('{mrn 7}', '{mrn 8}')
+SELECT id FROM g WHERE mrn = ANY (ARRAY['{mrn 7}'])
+SELECT id FROM g WHERE (mrn, id) = ('{mrn 7}', 7)
+SELECT id FROM g WHERE mrn LIKE '{mrn 7}'
+SELECT id FROM g WHERE '{mrn 7}' = mrn
+SELECT id FROM g WHERE mrn = NULL
+SELECT id FROM g WHERE mrn = 5
+SELECT id FROM g WHERE mrn = true
+SELECT id FROM g WHERE tok = 'x'
+SELECT * FROM (SELECT * FROM g WHERE mrn = '{mrn 7}') x NATURAL JOIN o
+SELECT * FROM g NATURAL JOIN (SELECT id FROM h WHERE mrn = '{mrn 7}') h WHERE g.mrn = '{mrn 7}'
+WITH x AS (SELECT id, mrn FROM g WHERE mrn = '{mrn 7}' LIMIT 1) SELECT g.tok FROM g JOIN x USING (id)
+WITH RECURSIVE r AS (SELECT id, mrn FROM g WHERE mrn = '{mrn 7}' UNION ALL SELECT g.id, g.mrn FROM g, r WHERE g.id = r.id + 1 AND g.id < 12) SELECT * FROM r LIMIT 5
+SELECT token, mrn FROM gv WHERE mrn = '{mrn 7}'
+SELECT shout FROM gv WHERE mrn = '{mrn 7}'
+SELECT a.id, b.id FROM g a JOIN g b ON b.mrn = '{mrn 7}' AND a.tok = b.tok
+SELECT a.id, b.id FROM g a JOIN g b ON a.mrn = b.mrn WHERE b.mrn = '{mrn 7}'
+SELECT a.id, b.id FROM g a JOIN h b USING (mrn) WHERE a.mrn = '{mrn 7}'
+SELECT mrn FROM g a JOIN h b USING (mrn) WHERE mrn = '{mrn 7}'
+SELECT id, row_number() OVER (ORDER BY mrn) FROM g WHERE mrn = '{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' ORDER BY ssn LIMIT 1
+SELECT 1 / (tokn - tokn) FROM g WHERE mrn = '{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' FOR UPDATE
+SELECT id FROM g WHERE mrn = upper('{mrn 7}')
+SELECT id FROM g WHERE mrn = '{mrn 7}   '
+SELECT id FROM g WHERE mrn = 0
+SELECT id FROM g WHERE mrn = 0x41
+SELECT id FROM g WHERE mrn = b'1'
+SELECT id FROM g WHERE mrn = DATE '2020-01-01'
+SELECT id FROM g WHERE mrn = _binary'{mrn 7}'
+SELECT id FROM g WHERE mrn = N'{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' COLLATE utf8mb4_bin
+SELECT id FROM g WHERE mrn = TRUE
+SELECT id FROM g WHERE mrn = -1
+SELECT id FROM g WHERE mrn <=> '{mrn 7}'
+SELECT id FROM g WHERE mrn = ('{mrn 7}')
+SELECT id FROM g WHERE ((mrn)) = '{mrn 7}' AND (id > 3)
+SELECT id FROM g WHERE mrn = '{mrn 7}' XOR id = 3
+SELECT id FROM g WHERE (mrn = '{mrn 7}') = 1
+SELECT id FROM g WHERE mrn = '{mrn 7}' = 1
+SELECT id FROM g HAVING mrn = '{mrn 7}'
+SELECT id, mrn AS m FROM g HAVING m = '{mrn 7}'
+SELECT id, mrn FROM g WHERE mrn = '{mrn 7}' HAVING mrn > 'a'
+SELECT id, mrn AS id FROM g WHERE mrn = '{mrn 7}' ORDER BY id
+SELECT g.id, h.id FROM g RIGHT JOIN h ON h.mrn = '{mrn 7}' AND h.g_id = g.id WHERE h.id < 20
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND exp(id * 1000) > 0
+SELECT exp(id * 1000) FROM g WHERE mrn = '{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND id = (SELECT id FROM o WHERE o.id <= g.id)
+SELECT (SELECT id FROM g WHERE mrn = '{mrn 7}'), id FROM o WHERE id < 5
+SELECT kind, tok FROM h WHERE mrn = '{mrn 7}'
+SELECT mrn FROM gv WHERE mrn = '{mrn 7}' UNION ALL SELECT label FROM o
+-- writes, each of which a person would have approved
+UPDATE dflt SET label = DEFAULT(copy) WHERE id < 9
+INSERT INTO o (id, tok) SELECT 100 + id, tok FROM g
+INSERT INTO o (id, tok) SELECT 100 + id, concat(tok) FROM g
+INSERT INTO o (id, tok) SELECT 300 + x.id, x.t FROM (SELECT id, tok AS t FROM g) x
+INSERT INTO o (id, n) SELECT 400 + id, length(tok) FROM g
+INSERT INTO o (id, n) SELECT 500 + id, CASE WHEN tok IS NULL THEN 1 ELSE 2 END FROM g
+INSERT INTO o (id, n) SELECT 900 + id, 1 FROM g WHERE mrn = '{mrn 7}'
+INSERT INTO o (id, n) SELECT id, 1 FROM g ON DUPLICATE KEY UPDATE label = g.tok
+INSERT INTO o (id, n) SELECT g.id, 1 FROM g ON DUPLICATE KEY UPDATE o.n = length(g.tok)
+INSERT INTO o (id, n) SELECT id, tokn FROM g ON DUPLICATE KEY UPDATE n = VALUES(n)
+INSERT INTO o (id, tok) VALUES (1001, (SELECT tok FROM g WHERE id = 1))
+INSERT INTO o (id, n) VALUES (1004, (SELECT count(*) FROM g WHERE tok IS NOT NULL))
+INSERT INTO o (id, n) VALUES (1005, 5) ON DUPLICATE KEY UPDATE n = (SELECT max(length(tok)) FROM g)
+INSERT INTO o (id, tok) SELECT 1100 + id, token FROM gv
+INSERT INTO o SELECT id + 1400, tokn, city, note FROM g
+INSERT INTO o SET id = 1500, tok = (SELECT max(tok) FROM g)
+REPLACE INTO o (id, n) VALUES (5, 1)
+REPLACE INTO o (id, tok) SELECT id, tok FROM g
+UPDATE g SET grp = tok WHERE id < 5
+UPDATE g SET grp = concat(tok, '') WHERE id < 5
+UPDATE g SET grp = (SELECT g.tok) WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM o WHERE o.tok > g.tok) WHERE id < 5
+UPDATE g SET grp = (SELECT group_concat(label ORDER BY g.ssn) FROM o) WHERE id < 5
+UPDATE g SET grp = (SELECT label FROM o ORDER BY g.ssn, id LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM o GROUP BY g.ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT max(length(g.ssn)) FROM o) WHERE id < 5
+UPDATE g SET grp = (SELECT count(*) FROM o WHERE o.id < length(g.ssn)) WHERE id < 5
+UPDATE g SET grp = (SELECT sum(length(g.ssn)) OVER () FROM o LIMIT 1) WHERE id < 5
+UPDATE g SET grp = IF(ssn IS NULL, 'a', 'b') WHERE id < 5
+UPDATE g SET grp = IF(tok IS NULL, 'a', 'b') WHERE id < 12
+UPDATE g SET grp = IF(isnull(ssn), 'a', 'b') WHERE id < 12
+UPDATE g SET grp = coalesce(tok, 'b') WHERE id < 12
+UPDATE g SET grp = 'z' WHERE mrn = '{mrn 7}'
+UPDATE g SET grp = 'z' WHERE mrn = '{mrn 7}' AND length(ssn) > 5
+UPDATE g SET grp = 'z' WHERE upper(tok) > 'M'
+UPDATE g SET grp = 'z' WHERE length(tok) > 6
+UPDATE g SET grp = 'y' WHERE ssn IS NULL
+UPDATE g SET grp = 'y' WHERE ssn
+UPDATE g SET grp = 'y' WHERE NOT ssn
+UPDATE g SET grp = 'y' WHERE -ssn
+UPDATE g SET grp = 'y' WHERE EXISTS (SELECT 1 FROM o WHERE o.tok > g.ssn)
+UPDATE g SET grp = 'y' WHERE EXISTS (SELECT 1 FROM h WHERE h.tok = g.tok)
+UPDATE g SET grp = 'y' WHERE EXISTS (SELECT g.ssn FROM o HAVING g.ssn > 'a')
+UPDATE g SET grp = 'y' WHERE id IN (SELECT id FROM h WHERE h.tok > g.ssn)
+UPDATE g SET grp = 'y' WHERE id IN (SELECT x.id FROM (SELECT id, length(tok) AS n FROM g) x WHERE x.n > 6)
+UPDATE g SET grp = 'y' WHERE id IN (SELECT h.g_id FROM h WHERE length(h.tok) > 6)
+UPDATE g SET grp = 'y' WHERE id IN (SELECT h.g_id FROM h WHERE mrn = '{mrn 7}')
+UPDATE g SET grp = 'y' WHERE (SELECT count(*) FROM o GROUP BY g.ssn) > 3
+UPDATE g SET grp = 'y' WHERE (SELECT max(o.id) OVER (ORDER BY g.ssn) FROM o LIMIT 1) > 3
+UPDATE g SET grp = 'y' ORDER BY ssn LIMIT 3
+UPDATE g SET grp = 'y' LIMIT 3
+UPDATE o SET n = n + 1 WHERE o.id IN (SELECT id FROM g WHERE length(tok) > 6)
+UPDATE o SET n = (SELECT length(tok) FROM g WHERE g.id = o.id) WHERE id < 5
+UPDATE o SET n = (SELECT exp(length(tok) * 1000) FROM g WHERE g.id = o.id) WHERE id < 5
+UPDATE o SET tok = (SELECT tok FROM g WHERE g.id = o.id) WHERE id < 5
+UPDATE o SET n = 4 ORDER BY (SELECT tok FROM g WHERE g.id = o.id) LIMIT 3
+UPDATE o SET n = 4 ORDER BY (SELECT length(tok) FROM g WHERE g.id = o.id) LIMIT 3
+UPDATE o JOIN g ON g.id = o.id SET o.tok = g.tok
+UPDATE g SET ssn = tok WHERE id < 5
+UPDATE g SET person = ssn WHERE id < 5
+UPDATE g SET mrn = 'same' WHERE id < 4
+UPDATE gv SET person = 3 WHERE id = 4
+DELETE FROM o WHERE tok IN (SELECT tok FROM g)
+DELETE FROM h WHERE length(tok) > 6
+DELETE FROM h WHERE mrn = '{mrn 22}'
+DELETE FROM h WHERE id = 23 RETURNING tok
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = tok
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = concat(ssn, 'x')
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = VALUES(ssn)
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = concat(VALUES(ssn), 'x')
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = IF(VALUES(ssn) = ssn, 1, 2)
+INSERT INTO g (id, ssn, mrn, person) VALUES (7, 'abc', 'mmm', length(ssn))
+INSERT INTO g (id, ssn, mrn, grp) VALUES (8888, 'abc', 'mmm1', ssn)
+INSERT INTO g (id, ssn, mrn, grp) VALUES (8889, 'abc', 'mmm2', (SELECT ssn))
+INSERT IGNORE INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm')
+INSERT INTO g (id, ssn, mrn) VALUES (7777, 'abc', '{mrn 9}')

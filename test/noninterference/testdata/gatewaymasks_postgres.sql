@@ -195,3 +195,163 @@ SELECT d FROM nested WHERE id < 20
 SELECT (d).tok FROM nested WHERE id < 20
 SELECT ds FROM nested WHERE id < 20
 SELECT to_json(nested) FROM nested WHERE id < 20
+-- look-ups
+SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
+SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
+SELECT id, tok, mrn FROM g WHERE mrn = '{mrn 7}' ORDER BY mrn
+SELECT id FROM g WHERE mrn = '{mrn 7}' OR id = 3
+SELECT id FROM g WHERE NOT (mrn = '{mrn 7}')
+SELECT id FROM g WHERE (mrn = '{mrn 7}') IS TRUE
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND mrn > 'M'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND mrn = '{mrn 8}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND ssn > '5'
+SELECT id FROM g WHERE mrn = '{mrn 7}' AND id IN (SELECT g_id FROM h WHERE mrn = '{mrn 7}')
+SELECT id FROM g WHERE id IN (SELECT g_id FROM h WHERE mrn = '{mrn 7}') OR id = 2
+SELECT g.id, h.id FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' AND h.g_id = g.id WHERE g.id < 20
+SELECT g.id, h.id FROM g FULL JOIN h ON h.mrn = '{mrn 7}' AND h.g_id = g.id WHERE g.id < 20
+SELECT g.id, h.mrn FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' WHERE g.id < 20
+SELECT g.id, h.mrn, h.tok FROM g LEFT JOIN h ON h.mrn = '{mrn 7}' WHERE g.id < 20 ORDER BY h.tok
+SELECT count(*) FROM g WHERE mrn = '{mrn 7}'
+SELECT count(mrn), max(mrn), min(ssn) FROM g WHERE mrn = '{mrn 7}'
+SELECT mrn, count(*) FROM g WHERE mrn = '{mrn 7}' GROUP BY mrn
+SELECT EXISTS (SELECT 1 FROM g WHERE mrn = '{mrn 7}')
+SELECT o.id FROM o WHERE EXISTS (SELECT 1 FROM g WHERE mrn = '{mrn 7}' AND g.id = o.id)
+SELECT o.id FROM o WHERE EXISTS (SELECT 1 FROM g WHERE g.mrn = o.tok)
+SELECT CASE WHEN mrn = '{mrn 7}' THEN id END FROM g WHERE id < 20
+SELECT id FROM g WHERE CASE WHEN id > 5 THEN mrn = '{mrn 7}' ELSE false END
+SELECT mrn = '{mrn 7}' FROM g WHERE id < 20
+SELECT id FROM g WHERE mrn IN ('{mrn 7}', '{mrn 8}')
+SELECT id FROM g WHERE mrn = ANY (ARRAY['{mrn 7}'])
+SELECT id FROM g WHERE (mrn, id) = ('{mrn 7}', 7)
+SELECT id FROM g WHERE ROW(mrn) = ROW('{mrn 7}')
+SELECT id FROM g WHERE mrn = '{mrn 7}'::bpchar
+SELECT id FROM g WHERE mrn = '{mrn 7}'::text COLLATE "C"
+SELECT id FROM g WHERE mrn::text = '{mrn 7}'
+SELECT id FROM g WHERE mrn LIKE '{mrn 7}'
+SELECT id FROM g WHERE mrn OPERATOR(pg_catalog.=) '{mrn 7}'
+SELECT id FROM g WHERE '{mrn 7}' = mrn
+SELECT id FROM g WHERE mrn = NULL
+SELECT id FROM g WHERE mrn = 5
+SELECT id FROM g WHERE mrn = true
+SELECT id FROM g WHERE tok = 'x'
+SELECT row_to_json(g) FROM g WHERE mrn = '{mrn 7}'
+SELECT g FROM g WHERE mrn = '{mrn 7}'
+SELECT j FROM (g JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) AS j
+SELECT j.mrn FROM (g JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) AS j
+SELECT j.* FROM (g JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) AS j(a, b, c, d, e, f, h)
+SELECT j.a, j.k, j.l, j.m FROM (g JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) AS j(a, b, c, d, e, f, h, i, x, k, l, m, n, p, q)
+SELECT x FROM (SELECT * FROM g WHERE mrn = '{mrn 7}') x
+SELECT * FROM (SELECT * FROM g WHERE mrn = '{mrn 7}') x NATURAL JOIN o
+SELECT * FROM g NATURAL JOIN (SELECT id FROM h WHERE mrn = '{mrn 7}') h WHERE g.mrn = '{mrn 7}'
+WITH x AS (SELECT * FROM g WHERE mrn = '{mrn 7}') SELECT x.*, to_json(x) FROM x
+WITH x AS (SELECT id, mrn FROM g WHERE mrn = '{mrn 7}' LIMIT 1) SELECT g.tok FROM g JOIN x USING (id)
+WITH RECURSIVE r AS (SELECT id, mrn FROM g WHERE mrn = '{mrn 7}' UNION ALL SELECT g.id, g.mrn FROM g, r WHERE g.id = r.id + 1 AND g.id < 12) SELECT * FROM r LIMIT 5
+SELECT token, mrn FROM gv WHERE mrn = '{mrn 7}'
+SELECT shout FROM gv WHERE mrn = '{mrn 7}'
+SELECT a.id, b.id FROM g a JOIN g b ON b.mrn = '{mrn 7}' AND a.tok = b.tok
+SELECT a.id, b.id FROM g a JOIN g b ON a.mrn = b.mrn WHERE b.mrn = '{mrn 7}'
+SELECT a.id, b.id FROM g a JOIN h b USING (mrn) WHERE a.mrn = '{mrn 7}'
+SELECT mrn FROM g a JOIN h b USING (mrn) WHERE mrn = '{mrn 7}'
+SELECT a.id FROM g a, LATERAL (SELECT 1 WHERE a.mrn = '{mrn 7}') x
+SELECT id, row_number() OVER (ORDER BY mrn) FROM g WHERE mrn = '{mrn 7}'
+SELECT (was).tok FROM past WHERE (was).mrn = '{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' ORDER BY ssn LIMIT 1
+SELECT 1 / (tokn - tokn) FROM g WHERE mrn = '{mrn 7}'
+SELECT id FROM g WHERE mrn = '{mrn 7}' FOR UPDATE
+-- writes, each of which a person would have approved
+INSERT INTO o (id, tok) SELECT 100 + id, tok FROM g
+INSERT INTO o (id, tok) SELECT 100 + id, concat(tok) FROM g
+INSERT INTO o (id, tok) SELECT 200 + id, to_json(g)::text FROM g
+INSERT INTO o (id, tok) SELECT 300 + x.id, x.t FROM (SELECT id, tok AS t FROM g) x
+INSERT INTO o (id, n) SELECT 400 + id, length(tok) FROM g
+INSERT INTO o (id, n) SELECT 500 + id, CASE WHEN tok IS NULL THEN 1 ELSE 2 END FROM g
+INSERT INTO o (id, n) SELECT 600 + row_number() OVER (ORDER BY tok), id FROM g
+INSERT INTO o (id, n) SELECT 700 + id, 1 FROM g ORDER BY tok LIMIT 3
+INSERT INTO o (id, n) SELECT 800 + id, 1 FROM g WHERE tok > 'm'
+INSERT INTO o (id, n) SELECT 900 + id, 1 FROM g WHERE mrn = '{mrn 7}'
+INSERT INTO o (id, tok) VALUES (1001, (SELECT tok FROM g WHERE id = 1))
+INSERT INTO o (id, tok) VALUES (1002, (SELECT tok::text FROM g WHERE id = 1) || '')
+INSERT INTO o (id, tok) VALUES (1003, (SELECT string_agg(tok, ',') FROM g)) RETURNING *
+INSERT INTO o (id, n) VALUES (1004, (SELECT count(*) FROM g WHERE tok IS NOT NULL)) RETURNING id, n, (SELECT tok FROM g WHERE id = 2)
+INSERT INTO o (id, tok) SELECT 1100 + id, tok FROM gv
+INSERT INTO o (id, tok) SELECT 1200 + id, (was).tok FROM past
+INSERT INTO o (id, tok) SELECT 1300 + id, ((w).row).tok FROM nested
+INSERT INTO o SELECT id + 1400, tokn, city, note FROM g
+INSERT INTO o (id, n) TABLE g
+WITH x AS (SELECT id, tok FROM g) INSERT INTO o (id, tok) SELECT id + 1500, tok FROM x
+WITH x AS (UPDATE g SET grp = grp WHERE id < 5 RETURNING id, tok, ssn) SELECT * FROM x
+WITH x AS (UPDATE g SET grp = grp WHERE id < 5 RETURNING id, tok, ssn) INSERT INTO o (id, tok) SELECT id + 1600, tok FROM x
+WITH x AS (UPDATE g SET grp = grp WHERE id < 5 RETURNING g.*) SELECT to_json(x) FROM x
+UPDATE g SET grp = tok WHERE id < 5
+UPDATE g SET grp = tok || '' WHERE id < 5
+UPDATE g SET grp = (SELECT g.tok) WHERE id < 5
+UPDATE g SET grp = (SELECT max(x) FROM (SELECT g.tok AS x) y) WHERE id < 5
+UPDATE g SET grp = (SELECT max(l.x) FROM o, LATERAL (SELECT g.tok AS x) l) WHERE id < 5
+UPDATE g SET grp = to_json(g)::text WHERE id < 5
+UPDATE g SET grp = (SELECT to_json(g)::text) WHERE id < 5
+UPDATE g SET (grp, person) = (SELECT g.tok, 1) WHERE id < 5
+UPDATE g SET (grp, person) = ROW(tok, 1) WHERE id < 5
+UPDATE g SET grp = x.tok FROM g x WHERE x.id = g.id
+UPDATE g SET grp = x.t FROM (SELECT id, tok::text AS t FROM g) x WHERE x.id = g.id
+UPDATE g SET grp = 'u' || (SELECT count(*) FROM o WHERE o.tok > g.tok) WHERE id < 5 RETURNING id, grp, tok
+UPDATE g SET grp = grp WHERE id < 5 RETURNING *
+UPDATE g SET grp = grp WHERE id < 5 RETURNING id, tok, upper(tok), tok IS NULL, length(ssn), CASE WHEN ssn > '5' THEN 1 END
+UPDATE g SET grp = grp WHERE id < 5 RETURNING (SELECT g.ssn), (SELECT max(o.id) FROM o WHERE o.tok > g.ssn)
+UPDATE g SET grp = grp WHERE id < 5 RETURNING g
+UPDATE g SET grp = grp WHERE id < 5 RETURNING (g).tok, to_json(g)
+UPDATE g SET grp = grp WHERE id < 5 RETURNING seen, city, note, mrn, tokn
+UPDATE g SET grp = grp FROM o WHERE o.id = g.id AND g.id < 5 RETURNING *
+UPDATE g SET grp = grp FROM h WHERE h.g_id = g.id AND g.id < 9 RETURNING h.tok, g.tok, h
+UPDATE g x SET grp = grp FROM g WHERE g.id = x.id AND g.id < 5 RETURNING x.tok, g.tok
+UPDATE o SET n = n + 1 FROM g WHERE g.id = o.id AND g.tok > o.tok
+UPDATE o SET n = n + 1 WHERE o.id IN (SELECT id FROM g ORDER BY tok LIMIT 3)
+UPDATE o SET n = n + 1 WHERE o.id IN (SELECT id FROM g WHERE mrn = '{mrn 7}') RETURNING id
+UPDATE g SET grp = 'z' WHERE mrn = '{mrn 7}' RETURNING id, mrn, grp
+UPDATE g SET grp = 'z' WHERE mrn = '{mrn 7}' AND ssn > '5' RETURNING id
+UPDATE g SET grp = 'z' WHERE tok > 'm'
+UPDATE g SET grp = 'z' WHERE upper(tok) > 'M'
+UPDATE g SET grp = 'z' WHERE length(tok) > 6
+UPDATE g SET grp = 'z' WHERE (tok || 'a') = 'b'
+UPDATE g SET grp = 'y' WHERE ssn IS NULL
+UPDATE g SET grp = 'y' WHERE EXISTS (SELECT 1 FROM o WHERE o.tok > g.ssn)
+UPDATE g SET grp = 'y' WHERE EXISTS (SELECT 1 FROM o ORDER BY g.ssn)
+UPDATE g SET grp = 'y' WHERE id IN (SELECT o.id FROM o GROUP BY o.id, g.ssn HAVING length(max(g.ssn)) > 3) AND id < 4
+UPDATE g SET grp = (SELECT string_agg(o.label, ',' ORDER BY g.ssn, o.id) FROM o) WHERE id < 4
+UPDATE g SET grp = (SELECT o.label FROM o ORDER BY length(g.ssn) * o.id LIMIT 1) WHERE id < 4
+UPDATE g SET grp = (SELECT o.label FROM o ORDER BY o.id OFFSET length(g.ssn) LIMIT 1) WHERE id < 4
+UPDATE g SET person = 1 / (length(ssn) - length(ssn)) WHERE id = 1
+UPDATE g SET person = ssn::int WHERE id = 1
+UPDATE g SET grp = grp WHERE id = 1 AND ssn::int > 0
+UPDATE g SET ssn = tok WHERE id < 5
+UPDATE g SET ssn = 'abc', tok = 'abc' WHERE id = 5 RETURNING ssn, tok
+UPDATE g SET mrn = 'same' WHERE id < 4
+UPDATE g SET id = 5 WHERE id = 4
+UPDATE g SET grp = DEFAULT WHERE id = 4
+UPDATE gv SET person = 3 WHERE id = 4 RETURNING *
+UPDATE gv SET token = 'abc' WHERE id = 4 RETURNING token, shout
+UPDATE gv SET person = length(shout) WHERE id = 4
+UPDATE gen SET tok = 'abc' RETURNING up
+DELETE FROM o USING g WHERE g.id = o.id AND g.tok = o.tok
+DELETE FROM o USING g WHERE g.id = o.id AND g.id = 22 RETURNING g.tok, o.*, g.*
+DELETE FROM h WHERE h.id = 23 RETURNING h.*, upper(h.tok)
+DELETE FROM h WHERE tok IN (SELECT tok FROM o)
+DELETE FROM h WHERE h.mrn = '{mrn 22}' RETURNING h.id, h.tok
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = g.tok
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = g.ssn || 'x'
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = excluded.ssn
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = excluded::text RETURNING *
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = 'q' WHERE g.ssn > 'a' RETURNING id
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = 'q' WHERE length(g.ssn) > 6 RETURNING id
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn, tok = excluded.ssn RETURNING id
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET (grp, person) = (SELECT g.tok, 2) RETURNING id
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT DO NOTHING RETURNING id
+INSERT INTO g AS x (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON CONFLICT (id) DO UPDATE SET grp = 'q' RETURNING x.tok, x.ssn, x.mrn, x.city
+MERGE INTO o USING g ON o.id = g.id WHEN MATCHED THEN UPDATE SET tok = g.tok
+MERGE INTO o USING g ON o.tok = g.tok WHEN MATCHED THEN DELETE
+MERGE INTO o USING g ON o.id = g.id WHEN MATCHED AND g.tok > 'm' THEN UPDATE SET n = 99
+MERGE INTO o USING g ON o.id = g.id WHEN MATCHED AND length(g.tok) > 6 THEN UPDATE SET n = 99
+MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED THEN UPDATE SET grp = g.tok
+MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND length(g.ssn) > 6 THEN UPDATE SET grp = 'm' WHEN NOT MATCHED THEN DO NOTHING
+MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND g.mrn = '{mrn 3}' THEN UPDATE SET grp = 'm3'
+MERGE INTO g USING o ON o.id = g.id AND o.tok > g.ssn WHEN MATCHED THEN UPDATE SET grp = 'm4'
+MERGE INTO g USING (SELECT id, label FROM o) x ON x.id = g.id AND x.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT g.ssn)
