@@ -36,7 +36,7 @@ func (c *call) explain(ctx context.Context) (*Answer, error) {
 // coarse is an estimate as the requester may see it. The planner computes from
 // the raw values of protected columns: how common one is, how many there are, how
 // many pages they fill. So it tells of them their order of magnitude only, and of
-// a value that is looked up nothing: a dry run costs no budget.
+// a value that is looked up nothing.
 func coarse(st *connectors.Statement, e *connectors.Estimate) *connectors.Estimate {
 	if e == nil || !slices.ContainsFunc(st.Relations, func(r connectors.Relation) bool { return r.Protected }) {
 		return e

@@ -249,6 +249,16 @@ func TestLookupBudget(t *testing.T) {
 	if _, err := g.Query(ctx, agent("b"), request("SELECT")); err != nil {
 		t.Error("one principal spent another's budget:", err)
 	}
+	dry := request("SELECT")
+	dry.DryRun = true // planning reads the looked-up row, on MariaDB
+	for i := range 3 {
+		_, err := g.Query(ctx, agent("c"), dry)
+		if i < 2 && err != nil {
+			t.Fatal(err)
+		} else if i == 2 {
+			mustProblem(t, err, CodeLookupBudget)
+		}
+	}
 }
 
 func TestMasksAreNotWrittenBack(t *testing.T) {
