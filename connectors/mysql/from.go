@@ -43,8 +43,19 @@ func (a *analysis) join(n *ast.Join, s *scope) ([]shown, []*source, error) {
 		if err := a.condition(n.On.Expr, s, connectors.UseJoin, fromOnly); err != nil {
 			return nil, nil, err
 		}
+		unsought(n.Tp, left, right)
 	}
 	return append(append([]shown(nil), ls...), rs...), both, nil
+}
+
+// unsought takes back that a raw comparison needs its index, for the side of an
+// outer join that is kept whole: there it chooses no rows, and all of them would
+// come in the order of the raw values.
+func unsought(tp ast.JoinType, left, right []*source) {
+	kept := map[ast.JoinType][]*source{ast.LeftJoin: left, ast.RightJoin: right}[tp]
+	for _, src := range kept {
+		clear(src.sought)
+	}
 }
 
 // taintOuter marks, in a definition, the side of an outer join that is NULL where

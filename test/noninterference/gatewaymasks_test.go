@@ -230,7 +230,7 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 		text = strings.ReplaceAll(text, "{mrn "+id+"}", mrn)
 	}
 	in := w.input(text, 0)
-	in.Cells = false
+	in.Cells = len(text)%2 == 0 // half with the counts that small cells need
 	st, err := w.engine.Analyze(w.cat, in)
 	var refusal *connectors.Error
 	if errors.As(err, &refusal) {
@@ -277,7 +277,7 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 	}
 	out.TransactionID = ""
 	rows := string(bytes.Join(a.rows, []byte("\n")))
-	if st.Engine == "mysql" { // its sort is not stable: equals come in any order
+	if st.Engine == "mysql" && strings.Contains(text, "ORDER BY") { // its sort is not stable: equals come in any order
 		rows = a.bag()
 	}
 	shown = fmt.Sprintf("%v %v %s %v\n%s", a.types, st.Notes, said, out, rows)

@@ -251,6 +251,13 @@ SELECT id FROM g WHERE mrn = '{mrn 7}' AND id = (SELECT id FROM o WHERE o.id <= 
 SELECT (SELECT id FROM g WHERE mrn = '{mrn 7}'), id FROM o WHERE id < 5
 SELECT kind, tok FROM h WHERE mrn = '{mrn 7}'
 SELECT mrn FROM gv WHERE mrn = '{mrn 7}' UNION ALL SELECT label FROM o
+-- look-ups that choose no rows: these must not come in the order of the raw column's index
+SELECT g.id FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id LIMIT 100
+SELECT g.id, o.n FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id LIMIT 100
+SELECT g.id FROM o RIGHT JOIN g ON g.mrn = '{mrn 7}' LIMIT 50
+SELECT id FROM g WHERE id IN (SELECT id FROM g WHERE mrn = '{mrn 7}') OR id > 3 LIMIT 10
+SELECT o.id, x.id FROM o LEFT JOIN (SELECT g.id FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) x ON x.id > 0 WHERE o.id = 1 LIMIT 10
+SELECT group_concat(g.id) FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id
 -- writes, each of which a person would have approved
 UPDATE dflt SET label = DEFAULT(copy) WHERE id < 9
 INSERT INTO o (id, tok) SELECT 100 + id, tok FROM g
