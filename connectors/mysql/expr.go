@@ -388,7 +388,11 @@ func (a *analysis) comparison(compares bool, operands []ast.ExprNode, s *scope, 
 		if f.own && f.source != nil && f.source.table != nil && f.column.class != nil && f.column.hides() {
 			if a.opened() {
 				a.use(f.column.origin, *f.column.class, decides, connectors.SeenOpened, true)
-				a.point(ref, f, f.source)
+				if kind == connectors.UsePredicate {
+					a.point(ref, f, f.source)
+				} else { // it is shown for every row, which must not come in its order
+					a.carry(ref, f, f.source)
+				}
 			} else {
 				a.unqualify(ref, f)
 				a.use(f.column.origin, *f.column.class, decides, connectors.SeenDestroyed, true)
