@@ -79,7 +79,8 @@ func (a *analysis) maskedOnly() error {
 // again writes a mask over a column that a view masked already.
 func (a *analysis) again(class masking.Class, c relationColumn) string {
 	switch class.Mask.Kind {
-	case masking.Redact, masking.Token, masking.FreeTextScan, masking.CEL, masking.Year, masking.BirthYear:
+	case masking.Redact, masking.Token, masking.FreeTextScan, masking.CEL, masking.Year, masking.BirthYear,
+		masking.Null, masking.Constant, masking.DateShift, masking.Age:
 		return a.mask(class, c)
 	case masking.ZIP3:
 		if c.base != "text" && c.base != "varchar" && c.base != "bpchar" {
