@@ -94,7 +94,7 @@ func openBroken(t *testing.T) *broken {
 // enough is a sink that drops rows.
 type enough struct{}
 
-func (enough) Columns([]connectors.ResultColumn) error     { return nil }
+func (enough) Columns([]connectors.ResultColumn) error      { return nil }
 func (enough) Row([]connectors.Cell) (more bool, err error) { return true, nil }
 
 // run analyses and executes as the gateway does, and gives the error.
@@ -188,7 +188,7 @@ func TestGoldenErrors(t *testing.T) {
 			t.Errorf("%s: %v", f.Statement, err)
 			continue
 		}
-f.Kind, f.SQLState, f.Message, f.Hint, f.Position = string(e.Kind), e.SQLState, e.Message, e.Hint, e.Position
+		f.Kind, f.SQLState, f.Message, f.Hint, f.Position = string(e.Kind), e.SQLState, e.Message, e.Hint, e.Position
 		got = append(got, f)
 		told := e.Message + "\n" + e.Hint
 		for _, value := range append(stringsIn(f.Statement), append(b.values, f.Params...)...) {
