@@ -130,7 +130,7 @@ func unreachable(err error) error {
 	out := &connectors.Error{Kind: connectors.KindUnavailable, Message: "the database cannot be reached", Retryable: true}
 	var server *driversql.MySQLError
 	if errors.As(err, &server) {
-		out.SQLState = string(server.SQLState[:])
+		out.SQLState = state(server)
 		switch server.Number {
 		case 1044, 1045, 1698:
 			out.Message = "the database refused the minted credential"
