@@ -216,3 +216,12 @@ func TestGoldenErrors(t *testing.T) {
 		t.Error("the golden file differs; run with -update and read the diff")
 	}
 }
+
+// TestRecursionIsWhole: the server would stop after 1000 rounds and call that the answer.
+func TestRecursionIsWhole(t *testing.T) {
+	var c collect
+	err := fetch(t, open(t, testenv.MariaDB(t)), &c, "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 5000) SELECT count(*) AS v FROM r")
+	if got := strings.TrimSpace(string(c.rows)); err != nil || got != `"5000"` {
+		t.Errorf("%s, %v", got, err)
+	}
+}
