@@ -26,18 +26,21 @@ type execution struct {
 //
 // A crash in here leaves an intent without an outcome, and at most a lease
 // that the next start revokes or that ends by its TTL.
-func (c *call) prepare(ctx context.Context) (*execution, error) {
+func (c *call) prepare(ctx context.Context) (ready *execution, err error) {
 	run := &execution{c: c}
 	c.access = credentials.ReadOnly
 	if c.st.Write {
 		c.access = credentials.ReadWrite
 	}
-	var err error
 	if run.release, err = c.g.takeSession(ctx, c.db); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if ready == nil { // also when an engine panics
+			run.end(ctx)
+		}
+	}()
 	if err := run.mint(ctx); err != nil {
-		run.end(ctx)
 		return nil, err
 	}
 	connected := c.step("connect")
@@ -46,7 +49,6 @@ func (c *call) prepare(ctx context.Context) (*execution, error) {
 	})
 	connected()
 	if err != nil {
-		run.end(ctx)
 		return nil, err
 	}
 	c.session = run.session.ID()
@@ -57,7 +59,6 @@ func (c *call) prepare(ctx context.Context) (*execution, error) {
 	})
 	prepared()
 	if err != nil {
-		run.end(ctx)
 		return nil, err
 	}
 	return run, nil

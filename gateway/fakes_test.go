@@ -33,6 +33,7 @@ type world struct {
 	analyzeErr error
 	prepareErr []error // one for each call; the last stays
 	executeErr error
+	panicIn    string          // the step that panics, with a value
 	effect     []policy.Effect // one for each decision; the last stays
 	st         connectors.Statement
 	rows       [][]connectors.Cell
@@ -47,6 +48,12 @@ func (w *world) note(event string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, event)
+}
+
+func (w *world) panics(step string) {
+	if w.panicIn == step {
+		panic("SECRET 219-09-9998")
+	}
 }
 
 func (w *world) log() string {
@@ -117,6 +124,7 @@ func (w *world) Name() string { return "fake" }
 
 func (w *world) Analyze(connectors.Catalog, connectors.Input) (*connectors.Statement, error) {
 	w.note("analyse")
+	w.panics("analyse")
 	if w.analyzeErr != nil {
 		return nil, w.analyzeErr
 	}
@@ -126,6 +134,7 @@ func (w *world) Analyze(connectors.Catalog, connectors.Input) (*connectors.State
 
 func (w *world) Connect(context.Context, connectors.Target, connectors.Credential) (connectors.Session, error) {
 	w.note("connect")
+	w.panics("connect")
 	return &fakeSession{w}, nil
 }
 
@@ -137,11 +146,13 @@ func (s *fakeSession) Catalog(context.Context) (connectors.Catalog, error) { ret
 
 func (s *fakeSession) Prepare(context.Context, *connectors.Statement, []connectors.Param, connectors.Limits) (connectors.Estimate, error) {
 	s.w.note("prepare")
+	s.w.panics("prepare")
 	return connectors.Estimate{Known: true, Rows: 1}, next(&s.w.prepareErr)
 }
 
 func (s *fakeSession) Execute(_ context.Context, sink connectors.Sink) (connectors.Outcome, error) {
 	s.w.note("execute")
+	s.w.panics("execute")
 	cols := make([]connectors.ResultColumn, len(s.w.st.Outputs))
 	if err := sink.Columns(cols); err != nil {
 		return connectors.Outcome{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sort"
 	"time"
 
@@ -152,16 +153,29 @@ func (c *call) serve(ctx context.Context) (*Answer, *Problem) {
 	defer stop()
 	defer c.g.track(c.id, c.p.Key(), cancel)()
 
-	answer, err := c.attempt(ctx)
+	answer, err := c.contained(ctx)
 	if errors.Is(err, connectors.ErrCatalogChanged) {
 		c.notBefore = c.g.cfg.Clock()
-		answer, err = c.attempt(ctx)
+		answer, err = c.contained(ctx)
 	}
 	if err != nil {
 		return nil, c.refuse(ctx, c.g.problem(ctx, err))
 	}
 	answer.Timing = c.timings()
 	return answer, nil
+}
+
+// contained makes a panic on a request's way an error, so that it is recorded as
+// any other end is. The value of a panic may hold data, so only its type and the
+// stack, which holds none, are logged.
+func (c *call) contained(ctx context.Context) (answer *Answer, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.g.cfg.Logger.ErrorContext(ctx, "panic in a query", "panic", fmt.Sprintf("%T", r), "query_id", c.id, "stack", string(debug.Stack()))
+			answer, err = nil, &Problem{Code: CodeInternal, Detail: "Something went wrong inside the gateway. Nothing was released."}
+		}
+	}()
+	return c.attempt(ctx)
 }
 
 // attempt is the way of a request. What it returns without error is recorded;

@@ -337,3 +337,56 @@ func TestErrorsOfStepsBecomeProblems(t *testing.T) {
 		}
 	}
 }
+
+// TestPanicIsRecorded: a panic on a request's way, in whatever part, is told as a
+// problem without its value, is recorded, and leaves no lease or place behind.
+func TestPanicIsRecorded(t *testing.T) {
+	mask := func(w *world) { // of a class that the gateway has no tokenizer for
+		w.st.Outputs = []connectors.Output{{Name: "ssn", Gateway: true, Class: "ssn", Mask: masking.Token}}
+	}
+	for name, c := range map[string]struct {
+		change func(*world)
+		broken func(*Gateway)
+		leased bool
+	}{
+		"analysis": {change: func(w *world) { w.panicIn = "analyse" }},
+		"connect":  {change: func(w *world) { w.panicIn = "connect" }, leased: true},
+		"prepare":  {change: func(w *world) { w.panicIn = "prepare" }, leased: true},
+		"execute":  {change: func(w *world) { w.panicIn = "execute" }, leased: true},
+		"masker":   {change: mask, broken: func(g *Gateway) { g.cfg.Tokens = nil }, leased: true},
+		"detector": {change: func(*world) {}, broken: func(g *Gateway) { g.cfg.Detectors = nil }, leased: true},
+		"sink": {change: func(w *world) { // a row that is shorter than its header
+			w.st.Outputs = []connectors.Output{{Name: "a"}, {Name: "b"}}
+		}, leased: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.rows = [][]connectors.Cell{{{Kind: connectors.CellString, Text: []byte("SECRET 219-09-9998")}}}
+			g := w.gateway(t)
+			warm(t, w, g)
+			c.change(w)
+			if c.broken != nil {
+				c.broken(g)
+			}
+			for range 5 { // more often than there are sessions
+				w.events, w.records = nil, nil
+				_, err := g.Query(context.Background(), agent("a"), request("SELECT"))
+				p := mustProblem(t, err, CodeInternal)
+				if p.RecordingID == "" || p.QueryID == "" || strings.Contains(string(mustJSON(p)), "SECRET") {
+					t.Fatalf("%+v", p)
+				}
+				last := w.records[len(w.records)-1]
+				if last.ID != p.RecordingID || last.Type != evidence.TypeOutcome || last.Result.Status != "failed" ||
+					last.Result.Code != string(CodeInternal) || last.QueryID != p.QueryID || strings.Contains(string(mustJSON(last)), "SECRET") {
+					t.Fatalf("recorded: %+v", last)
+				}
+				if released := strings.Count(w.log(), "release"); (released == 1) != c.leased {
+					t.Fatalf("%d leases given back: %s", released, w.log())
+				}
+			}
+			if len(g.running) > 0 {
+				t.Error("the query is still in work")
+			}
+		})
+	}
+}

@@ -116,8 +116,10 @@ func (s *session) bounds(lim connectors.Limits) []string {
 	meta := fmt.Sprintf("SET SESSION lock_wait_timeout = %d", int(lim.Timeout.Seconds())+2) // the statement's own time ends first
 	switch s.flavour {
 	case mariaDB:
+		// It ends a recursion after 1000 rounds without an error, as if that were all;
+		// the statement's time ends it with one.
 		return []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", lock, meta,
-			fmt.Sprintf("SET SESSION max_statement_time = %.3f", max(0.001, lim.Timeout.Seconds())), begin}
+			fmt.Sprintf("SET SESSION max_recursive_iterations = 4294967295, max_statement_time = %.3f", max(0.001, lim.Timeout.Seconds())), begin}
 	case mySQL:
 		return []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", lock, meta,
 			fmt.Sprintf("SET SESSION max_execution_time = %d", max(1, lim.Timeout.Milliseconds())), begin}
@@ -130,7 +132,7 @@ func unreachable(err error) error {
 	out := &connectors.Error{Kind: connectors.KindUnavailable, Message: "the database cannot be reached", Retryable: true}
 	var server *driversql.MySQLError
 	if errors.As(err, &server) {
-		out.SQLState = string(server.SQLState[:])
+		out.SQLState = state(server)
 		switch server.Number {
 		case 1044, 1045, 1698:
 			out.Message = "the database refused the minted credential"

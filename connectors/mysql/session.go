@@ -354,7 +354,7 @@ func (s *session) failed(ctx context.Context, err error) error {
 	}
 	var server *driversql.MySQLError
 	if errors.As(err, &server) {
-		return databaseError(server)
+		return databaseError(server, s.st)
 	}
 	return &connectors.Error{Kind: connectors.KindUnavailable, Message: "the connection to the database broke off", Retryable: true}
 }
