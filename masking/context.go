@@ -1,6 +1,9 @@
 package masking
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // contextBytes is how far before a candidate its context words may stand.
 const contextBytes = 40
@@ -44,9 +47,9 @@ var contextWords = wordTable(map[contexts]string{
 
 // contextStems also count at either end of a word, as in "homephone".
 var contextStems = []struct {
-	stem  string
+	stem  []byte
 	about contexts
-}{{"phone", aboutPhone}, {"mobile", aboutPhone}, {"fax", aboutPhone}, {"mrn", aboutMRN}}
+}{{[]byte("phone"), aboutPhone}, {[]byte("mobile"), aboutPhone}, {[]byte("fax"), aboutPhone}, {[]byte("mrn"), aboutMRN}}
 
 func wordTable(lists map[contexts]string) map[string]contexts {
 	table := map[string]contexts{}
@@ -76,7 +79,7 @@ func contextsOf[T string | []byte](text T) contexts {
 			about |= contextWords[string(pair[:n])]
 		}
 		for _, s := range contextStems {
-			if strings.HasPrefix(string(word), s.stem) || strings.HasSuffix(string(word), s.stem) {
+			if bytes.HasPrefix(word, s.stem) || bytes.HasSuffix(word, s.stem) {
 				about |= s.about
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // The detectors by name; the name is what hits and replacements say.
@@ -60,9 +61,48 @@ type Detectors struct {
 	folds   sync.Pool // of *folded
 }
 
-// finder finds candidates that do not begin with a digit of their own: the next
-// one that starts at or after from, or the zero span.
-type finder func(text []byte, from int) span
+// finder finds candidates that do not begin with a digit of their own.
+type finder struct {
+	// next is the next one that starts at or after from, or the zero span.
+	next func(text []byte, from int) span
+	// needs are signs of which a text must have one for next to find anything.
+	needs traits
+}
+
+// traits are the signs that a text has without which nothing is found in it. One
+// look for all of them spares most texts the detectors.
+type traits uint8
+
+const (
+	hasDigit traits = 1 << iota
+	hasAt
+	hasColon
+	hasOther // beyond ASCII
+	hasAny   = ^traits(0)
+)
+
+var traitsOfSign = func() (table [256]traits) {
+	for i := range table {
+		switch b := byte(i); {
+		case isDigit(b):
+			table[i] = hasDigit
+		case b == '@':
+			table[i] = hasAt
+		case b == ':':
+			table[i] = hasColon
+		case b >= utf8.RuneSelf:
+			table[i] = hasOther
+		}
+	}
+	return table
+}()
+
+func traitsOf(text []byte) (has traits) {
+	for _, b := range text {
+		has |= traitsOfSign[b]
+	}
+	return has
+}
 
 // span is one candidate: text[from:to] is a <name>. The zero span is none.
 type span struct {
@@ -153,11 +193,11 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 			ds.numbers.vin = true
 		case detectIP:
 			ds.numbers.ip = true
-			ds.finders = append(ds.finders, findIPv6)
+			ds.finders = append(ds.finders, finder{findIPv6, hasColon})
 		case detectEmail:
-			ds.finders = append(ds.finders, findEmail)
+			ds.finders = append(ds.finders, finder{findEmail, hasAt})
 		case detectURL:
-			ds.finders = append(ds.finders, findURL)
+			ds.finders = append(ds.finders, finder{findURL, hasColon})
 		case detectMRN:
 			if cfg.MRNPattern == "" {
 				continue
@@ -166,7 +206,7 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 			if err != nil {
 				return nil, err
 			}
-			ds.finders = append(ds.finders, find)
+			ds.finders = append(ds.finders, finder{find, hasAny})
 		default:
 			return nil, fmt.Errorf("no detector %q; there are %s", name, strings.Join(DetectorNames(), ", "))
 		}
@@ -181,7 +221,7 @@ func NewDetectors(cfg DetectorConfig) (*Detectors, error) {
 const maxFinders = 4
 
 // mrnFinder finds the site's medical record numbers.
-func mrnFinder(expression string) (finder, error) {
+func mrnFinder(expression string) (func([]byte, int) span, error) {
 	pattern, err := regexp.Compile(expression)
 	if err != nil {
 		return nil, fmt.Errorf("MRN pattern: %w", err)
@@ -254,15 +294,21 @@ func (ds *Detectors) redact(column string, text []byte, hits map[string]int64, i
 
 // pass replaces from left to right; it returns nil if nothing was found.
 func (ds *Detectors) pass(sc *scan, text []byte, hits map[string]int64, inJSON bool) []byte {
-	f := ds.folds.Get().(*folded)
-	defer ds.folds.Put(f)
 	r := replacing{text: text, inJSON: inJSON}
-	if sc.text = text; f.fold(text) {
-		sc.text, r.at = f.text, f.at
+	sc.text = text
+	has := traitsOf(text)
+	if has&hasOther != 0 {
+		f := ds.folds.Get().(*folded)
+		defer ds.folds.Put(f)
+		if f.fold(text) {
+			sc.text, r.at, has = f.text, f.at, traitsOf(f.text)
+		}
 	}
 	var ahead [maxFinders]span // each finder's next candidate
-	for i, find := range ds.finders {
-		ahead[i] = find(sc.text, 0)
+	for i := range ds.finders {
+		if find := &ds.finders[i]; find.needs == hasAny || has&find.needs != 0 {
+			ahead[i] = find.next(sc.text, 0)
+		}
 	}
 	for at := 0; at < len(sc.text); {
 		first := earliest(ahead[:len(ds.finders)])
@@ -270,7 +316,10 @@ func (ds *Detectors) pass(sc *scan, text []byte, hits map[string]int64, inJSON b
 		if first >= 0 {
 			limit = ahead[first].from
 		}
-		found := ds.numbers.next(sc, r.done, at, limit)
+		var found span
+		if has&hasDigit != 0 {
+			found = ds.numbers.next(sc, r.done, at, limit)
+		}
 		if found.to == 0 {
 			if first < 0 {
 				break
@@ -279,14 +328,14 @@ func (ds *Detectors) pass(sc *scan, text []byte, hits map[string]int64, inJSON b
 			if !sc.accepts(found) {
 				// It may still be another kind of number.
 				at = found.from
-				ahead[first] = ds.finders[first](sc.text, found.to)
+				ahead[first] = ds.finders[first].next(sc.text, found.to)
 				continue
 			}
 		}
 		at = found.to
-		for i, find := range ds.finders {
+		for i := range ds.finders {
 			if ahead[i].to > 0 && ahead[i].from < at {
-				ahead[i] = find(sc.text, at)
+				ahead[i] = ds.finders[i].next(sc.text, at)
 			}
 		}
 		r.replace(sc.text, found)
@@ -324,9 +373,12 @@ func (r *replacing) replace(scanned []byte, found span) {
 			found.from--
 		}
 	}
+	if r.out == nil { // most often of one size: a replacement is little longer than what it replaces
+		r.out = make([]byte, 0, len(r.text)+roomToGrow)
+	}
 	r.out = append(r.out, r.text[r.origin(r.done):r.origin(found.from)]...)
 	r.out = append(r.out, quote...)
-	r.out = append(r.out, replacement(found.name)...)
+	r.out = append(append(append(r.out, replacedBefore...), found.name...), replacedAfter...)
 	r.out = append(r.out, quote...)
 	r.done = found.to
 }
@@ -342,7 +394,14 @@ func earliest(spans []span) int {
 	return first
 }
 
-func replacement(name string) string { return "[redacted:" + name + "]" }
+// What a name stands between in the text that replaces a find.
+const replacedBefore, replacedAfter = "[redacted:", "]"
+
+func replacement(name string) string { return replacedBefore + name + replacedAfter }
+
+// roomToGrow is by how many bytes a text may grow by its replacements without
+// another allocation.
+const roomToGrow = 32
 
 // quoteState follows JSON strings from left to right.
 type quoteState struct {

@@ -1,6 +1,7 @@
 package masking
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -37,4 +38,37 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("%.40s: %v, want %q", program, err, want)
 		}
 	}
+}
+
+// FuzzPrograms: the meter changes no mask of a value that is short, down to one
+// that is as long as it may be.
+func FuzzPrograms(f *testing.F) {
+	for _, program := range []string{
+		"value.size() < 2 ? '**' : value.substring(0, 2) + '***'", "value.lowerAscii().split('@')[1]", "value + value", "value.reverse()",
+		"value.replace('', value).replace('', value)", "value.split('').join(value)", "[value, value].join(value)", "value.trim().charAt(3)",
+		"value.matches(value) ? 'a' : value.upperAscii()", "string(bytes(value))", "'%s %s'.format([value, value])", "strings.quote(value)",
+		"value in ['a', value] ? 'x' : string(int(value) / 10)", "value.contains(value + 'a') ? 'a' : string(value.indexOf('b'))",
+		"[value, value + value][1].replace('a', value, 3)", "{'a': value + value}['a']", "string(timestamp(value).getFullYear())",
+		"value.lastIndexOf(value) == 0 && value.endsWith(value) ? value.replace(value, value) : ''", "string(double(value) * 2.0)",
+	} {
+		for _, value := range []string{"Johnson", "J", "", "\xff", "jane@example.org", "é\U0001F600", "12", "aaaa", "2024-02-29T10:20:30Z"} {
+			f.Add(program, []byte(value))
+		}
+	}
+	f.Fuzz(func(t *testing.T, program string, value []byte) {
+		p, err := NewProgram(program)
+		if err != nil || p.short < 0 {
+			return
+		}
+		values := [][]byte{value[:min(len(value), p.short)]}
+		if len(value) > 0 {
+			values = append(values, bytes.Repeat(value, p.short/len(value)))
+		}
+		metered := Program{metered: p.metered, short: -1}
+		for _, value := range values {
+			if got, want := p.Append(nil, value), metered.Append(nil, value); !bytes.Equal(got, want) {
+				t.Fatalf("%s of %d bytes (%.40q): %.40q, metered %.40q", program, len(value), value, got, want)
+			}
+		}
+	})
 }
