@@ -97,6 +97,9 @@ type Class struct {
 	Lookup bool
 }
 
+// Redacted is the class of an expression over a column of this class.
+func (c Class) Redacted() Class { return Class{Name: c.Name, Mask: Mask{Kind: Redact}} }
+
 // Profile is a complete set of classes with the figures their masks need.
 type Profile struct {
 	Name    string

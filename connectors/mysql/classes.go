@@ -84,7 +84,7 @@ func (a *analysis) protectTable(t *table, p *protection) {
 				continue
 			}
 			if class, reads := generatedFrom(c.generated, p.classes); reads {
-				p.classes[c.name] = columnClass{Class: redacted(class), computed: true}
+				p.classes[c.name] = columnClass{Class: class.Redacted(), computed: true}
 				again = true
 			}
 		}
@@ -108,11 +108,6 @@ func generatedFrom(expression string, classes map[string]columnClass) (class mas
 		}
 	}
 	return class, reads
-}
-
-// redacted is the class of an expression over a column of a class.
-func redacted(of masking.Class) masking.Class {
-	return masking.Class{Name: of.Name, Mask: masking.Mask{Kind: masking.Redact}}
 }
 
 // protectView derives the classes of a view's columns from its definition: a
@@ -164,7 +159,7 @@ func (a *analysis) protectView(t *table, p *protection) {
 		case c.plain:
 			p.classes[name] = columnClass{Class: *c.class, computed: c.computed}
 		default:
-			p.classes[name] = columnClass{Class: redacted(*c.class), computed: true}
+			p.classes[name] = columnClass{Class: c.class.Redacted(), computed: true}
 		}
 	}
 }
@@ -181,7 +176,7 @@ func (a *analysis) tainted(c column, before int) column {
 	c.plain, c.ref = false, nil
 	if c.class == nil && len(a.st.Uses) > before {
 		u := a.st.Uses[before]
-		class := redacted(masking.Class{Name: u.Class})
+		class := masking.Class{Name: u.Class}.Redacted()
 		c.class, c.origin = &class, u.Column
 	}
 	return c

@@ -3,7 +3,6 @@ package mysql
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -91,16 +90,16 @@ func maskNode(n ast.ExprNode) (expression.Node, error) {
 		}
 		return maskApply("not", e.V)
 	case *ast.IsNullExpr:
-		return negated(e.Not)(maskApply("is null", e.Expr))
+		return expression.Negated(e.Not)(maskApply("is null", e.Expr))
 	case *ast.PatternInExpr:
 		if e.Sel == nil {
-			return negated(e.Not)(maskApply("in", append([]ast.ExprNode{e.Expr}, e.List...)...))
+			return expression.Negated(e.Not)(maskApply("in", append([]ast.ExprNode{e.Expr}, e.List...)...))
 		}
 	case *ast.BetweenExpr:
-		return negated(e.Not)(maskApply("between", e.Expr, e.Left, e.Right))
+		return expression.Negated(e.Not)(maskApply("between", e.Expr, e.Left, e.Right))
 	case *ast.PatternLikeOrIlikeExpr:
 		if e.IsLike && e.Escape == '\\' {
-			return negated(e.Not)(maskApply("like", e.Expr, e.Pattern))
+			return expression.Negated(e.Not)(maskApply("like", e.Expr, e.Pattern))
 		}
 	case *ast.CaseExpr:
 		return maskCase(e)
@@ -141,16 +140,6 @@ func maskCall(f *ast.FuncCallExpr) (expression.Node, error) {
 		return expression.Node{}, fmt.Errorf("the function %s is not possible in a mask%s", word(name), hint)
 	}
 	return maskApply(own, f.Args...)
-}
-
-// negated wraps a condition in NOT.
-func negated(not bool) func(expression.Node, error) (expression.Node, error) {
-	return func(n expression.Node, err error) (expression.Node, error) {
-		if err != nil || !not {
-			return n, err
-		}
-		return expression.Apply("not", n)
-	}
 }
 
 func maskCase(e *ast.CaseExpr) (expression.Node, error) {
@@ -199,50 +188,12 @@ func maskApply(name string, args ...ast.ExprNode) (expression.Node, error) {
 	return expression.Apply(name, list...)
 }
 
-// writeMask writes an expression over a value.
-func writeMask(n expression.Node, value string) string {
-	args := make([]string, len(n.Args))
-	for i, arg := range n.Args {
-		args[i] = writeMask(arg, value)
-	}
-	switch n.Op {
-	case expression.Value:
-		return value
-	case expression.Constant:
-		switch n.Type {
-		case expression.Null:
-			return "NULL"
-		case expression.Number:
-			return strconv.FormatInt(n.Number, 10)
-		}
-		return literal(n.Text)
-	case expression.Case:
-		var b strings.Builder
-		b.WriteString("CASE")
-		for len(args) > 1 {
-			b.WriteString(" WHEN " + args[0] + " THEN " + args[1])
-			args = args[2:]
-		}
-		if len(args) == 1 {
-			b.WriteString(" ELSE " + args[0])
-		}
-		return b.String() + " END"
-	case "and", "or":
-		return "(" + strings.Join(args, " "+n.Op+" ") + ")"
-	case "not":
-		return "(NOT " + args[0] + ")"
-	case "is null":
-		return "(" + args[0] + " IS NULL)"
-	case "in":
-		return "(" + args[0] + " IN (" + strings.Join(args[1:], ", ") + "))"
-	case "between":
-		return "(" + args[0] + " BETWEEN " + args[1] + " AND " + args[2] + ")"
-	case "like":
-		return "(" + args[0] + " LIKE " + args[1] + ")"
-	case "=", "<>", "<", "<=", ">", ">=", "+", "-":
-		return "(" + args[0] + " " + n.Op + " " + args[1] + ")"
-	}
-	return strings.ToUpper(n.Op) + "(" + strings.Join(args, ", ") + ")"
+// dialect is how MySQL writes masks that users write.
+var dialect = expression.Dialect{
+	Text: literal,
+	Call: func(op string, args []string) string {
+		return strings.ToUpper(op) + "(" + strings.Join(args, ", ") + ")"
+	},
 }
 
 // expression is a user's mask over a column of text; a NULL over any other, and
@@ -256,5 +207,5 @@ func (maskWriter) expression(class masking.Class, c tableColumn) string {
 	if c.dataType == "enum" || c.dataType == "set" { // which also are numbers
 		value = "CONCAT(" + value + ")"
 	}
-	return "CASE WHEN " + quote(c.name) + " IS NULL THEN NULL ELSE " + writeMask(n, value) + " END"
+	return "CASE WHEN " + quote(c.name) + " IS NULL THEN NULL ELSE " + dialect.Write(n, value) + " END"
 }

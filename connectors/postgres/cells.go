@@ -28,7 +28,7 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 		}
 		return out, nil
 	}
-	c := &cellCounts{a: a, n: n, shown: len(out), known: map[string]int{}}
+	c := &cellCounts{a: a, n: n, shown: len(out)}
 	grouped, aggregate := len(n.GroupClause) > 0, false
 	for _, t := range n.TargetList {
 		aggregate = aggregate || hasAggregate(t)
@@ -91,12 +91,11 @@ func everyKeyShown(n *pg.SelectStmt) bool {
 
 // text tells expressions apart.
 func text(n *pg.Node) string {
-	clone, _ := proto.Clone(n).(*pg.Node)
-	if clone == nil {
+	if n == nil {
 		return ""
 	}
 	out, err := pgquery.Deparse(&pg.ParseResult{Stmts: []*pg.RawStmt{{Stmt: &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: &pg.SelectStmt{
-		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: clone}}}}, Op: pg.SetOperation_SETOP_NONE,
+		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: n}}}}, Op: pg.SetOperation_SETOP_NONE,
 		LimitOption: pg.LimitOption_LIMIT_OPTION_DEFAULT}}}}}})
 	if err != nil {
 		return fmt.Sprintf("%p", n) // like nothing else
@@ -109,18 +108,17 @@ type cellCounts struct {
 	a        *analysis
 	n        *pg.SelectStmt
 	shown    int
-	known    map[string]int
 	selfOnly bool
 }
 
 // add puts a count behind the select list, once, and gives its place.
 func (c *cellCounts) add(count *pg.Node) int {
-	key := text(count)
-	if at, ok := c.known[key]; ok {
-		return at
+	for at, t := range c.n.TargetList[c.shown:] {
+		if same(t.GetResTarget().Val.ProtoReflect(), count.ProtoReflect(), func(*pg.Node) {}) {
+			return c.shown + at
+		}
 	}
 	at := len(c.n.TargetList)
-	c.known[key] = at
 	clone, _ := proto.Clone(count).(*pg.Node)
 	c.n.TargetList = append(c.n.TargetList, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{
 		Name: cellPrefix + itoa(at), Val: clone}}})

@@ -106,7 +106,7 @@ func (a *analysis) protectTable(r *relation, p *protection) {
 				continue
 			}
 			if class, reads := generatedFrom(c.generated, p.classes); reads {
-				p.classes[c.name] = columnClass{Class: redacted(class), computed: true}
+				p.classes[c.name] = columnClass{Class: class.Redacted(), computed: true}
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (a *analysis) protectRows(r *relation, family []*relation, p *protection) {
 			a.views--
 			for _, part := range of.columns {
 				if class, protected := known[part.name]; protected {
-					p.classes[c.name] = columnClass{Class: redacted(class.Class)}
+					p.classes[c.name] = columnClass{Class: class.Redacted()}
 					p.relies = append(p.relies, of)
 					break
 				}
@@ -147,7 +147,7 @@ func (a *analysis) shared(family []*relation, column string) (out columnClass, o
 		case !ok || out.Name == masking.Unclassified:
 			out, ok = columnClass{Class: class}, true
 		case out.Class != class:
-			out.Class, out.computed = redacted(out.Class), true
+			out.Class, out.computed = out.Redacted(), true
 		}
 	}
 	return out, ok
@@ -205,11 +205,6 @@ func generatedFrom(expression string, classes map[string]columnClass) (class mas
 	return class, reads
 }
 
-// redacted is the class of an expression over a column of a class.
-func redacted(of masking.Class) masking.Class {
-	return masking.Class{Name: of.Name, Mask: masking.Mask{Kind: masking.Redact}}
-}
-
 // protectView derives the classes of a view's columns from its definition: a
 // plain column keeps its class, an expression over protected columns is
 // redacted. Which rows a view shows is its owner's decision.
@@ -252,7 +247,7 @@ func (a *analysis) protectView(r *relation, p *protection) {
 			case c.plain:
 				p.classes[r.columns[i].name] = columnClass{Class: *c.class, computed: c.computed}
 			default:
-				p.classes[r.columns[i].name] = columnClass{Class: redacted(*c.class), computed: true}
+				p.classes[r.columns[i].name] = columnClass{Class: c.class.Redacted(), computed: true}
 			}
 		}
 	}
@@ -302,7 +297,7 @@ func (a *analysis) tainted(c column, before int) column {
 	c.plain, c.ref = false, nil
 	if c.class == nil && len(a.st.Uses) > before {
 		u := a.st.Uses[before]
-		class := redacted(masking.Class{Name: u.Class})
+		class := masking.Class{Name: u.Class}.Redacted()
 		c.class, c.origin = &class, u.Column
 	}
 	return c

@@ -3,7 +3,6 @@ package postgres
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -140,23 +139,13 @@ func maskOperator(e *pg.A_Expr) (expression.Node, error) {
 	case pg.A_Expr_Kind_AEXPR_NULLIF:
 		return maskApply("nullif", e.Lexpr, e.Rexpr)
 	case pg.A_Expr_Kind_AEXPR_LIKE:
-		return negated(name == "!~~")(maskApply("like", e.Lexpr, e.Rexpr))
+		return expression.Negated(name == "!~~")(maskApply("like", e.Lexpr, e.Rexpr))
 	case pg.A_Expr_Kind_AEXPR_IN:
-		return negated(name == "<>")(maskApply("in", append([]*pg.Node{e.Lexpr}, e.Rexpr.GetList().GetItems()...)...))
+		return expression.Negated(name == "<>")(maskApply("in", append([]*pg.Node{e.Lexpr}, e.Rexpr.GetList().GetItems()...)...))
 	case pg.A_Expr_Kind_AEXPR_BETWEEN, pg.A_Expr_Kind_AEXPR_NOT_BETWEEN:
-		return negated(e.Kind == pg.A_Expr_Kind_AEXPR_NOT_BETWEEN)(maskApply("between", append([]*pg.Node{e.Lexpr}, e.Rexpr.GetList().GetItems()...)...))
+		return expression.Negated(e.Kind == pg.A_Expr_Kind_AEXPR_NOT_BETWEEN)(maskApply("between", append([]*pg.Node{e.Lexpr}, e.Rexpr.GetList().GetItems()...)...))
 	}
 	return expression.Node{}, fmt.Errorf("the operator %s is not possible in a mask", name)
-}
-
-// negated wraps a condition in NOT.
-func negated(not bool) func(expression.Node, error) (expression.Node, error) {
-	return func(n expression.Node, err error) (expression.Node, error) {
-		if err != nil || !not {
-			return n, err
-		}
-		return expression.Apply("not", n)
-	}
 }
 
 func maskCase(e *pg.CaseExpr) (expression.Node, error) {
@@ -202,56 +191,21 @@ func maskApply(name string, args ...*pg.Node) (expression.Node, error) {
 	return expression.Apply(name, list...)
 }
 
-// writeMask writes an expression over a value.
-func writeMask(n expression.Node, value string) string {
-	args := make([]string, len(n.Args))
-	for i, arg := range n.Args {
-		args[i] = writeMask(arg, value)
-	}
-	switch n.Op {
-	case expression.Value:
-		return value
-	case expression.Constant:
-		switch n.Type {
-		case expression.Null:
-			return "NULL"
-		case expression.Number:
-			return strconv.FormatInt(n.Number, 10)
+// dialect is how PostgreSQL writes masks that users write.
+var dialect = expression.Dialect{
+	Text: func(text string) string { return literal(text) + "::pg_catalog.text" },
+	Call: func(op string, args []string) string {
+		list := strings.Join(args, ", ")
+		switch op {
+		case "concat":
+			return "(" + strings.Join(args, " || ") + ")"
+		case "coalesce", "nullif":
+			return op + "(" + list + ")"
+		case "trim":
+			return "pg_catalog.btrim(" + list + ")"
 		}
-		return literal(n.Text) + "::pg_catalog.text"
-	case expression.Case:
-		var b strings.Builder
-		b.WriteString("CASE")
-		for len(args) > 1 {
-			b.WriteString(" WHEN " + args[0] + " THEN " + args[1])
-			args = args[2:]
-		}
-		if len(args) == 1 {
-			b.WriteString(" ELSE " + args[0])
-		}
-		return b.String() + " END"
-	case "concat":
-		return "(" + strings.Join(args, " || ") + ")"
-	case "coalesce", "nullif":
-		return n.Op + "(" + strings.Join(args, ", ") + ")"
-	case "and", "or":
-		return "(" + strings.Join(args, " "+n.Op+" ") + ")"
-	case "not":
-		return "(NOT " + args[0] + ")"
-	case "is null":
-		return "(" + args[0] + " IS NULL)"
-	case "in":
-		return "(" + args[0] + " IN (" + strings.Join(args[1:], ", ") + "))"
-	case "between":
-		return "(" + args[0] + " BETWEEN " + args[1] + " AND " + args[2] + ")"
-	case "like":
-		return "(" + args[0] + " LIKE " + args[1] + ")"
-	case "=", "<>", "<", "<=", ">", ">=", "+", "-":
-		return "(" + args[0] + " " + n.Op + " " + args[1] + ")"
-	case "trim":
-		return "pg_catalog.btrim(" + args[0] + ")"
-	}
-	return "pg_catalog." + quote(n.Op) + "(" + strings.Join(args, ", ") + ")"
+		return "pg_catalog." + quote(op) + "(" + list + ")"
+	},
 }
 
 // expression is a user's mask over a column of text; a NULL over any other, and
@@ -261,7 +215,7 @@ func (m maskWriter) expression(class masking.Class, c relationColumn) string {
 	if err != nil || !isText(c.base) {
 		return null(c)
 	}
-	return "(CASE WHEN " + quote(c.name) + " IS NULL THEN NULL ELSE " + writeMask(n, quote(c.name)+"::pg_catalog.text") + " END)::" + c.typ
+	return "(CASE WHEN " + quote(c.name) + " IS NULL THEN NULL ELSE " + dialect.Write(n, quote(c.name)+"::pg_catalog.text") + " END)::" + c.typ
 }
 
 // parsedMask keeps expressions with the catalog.

@@ -36,6 +36,18 @@ func (a *analysis) from(n *pg.Node, s *scope) ([]shown, []*source, error) {
 	return nil, nil, unsupported("this form of FROM is not understood", "Use tables, joins and derived tables.")
 }
 
+// fromList adds the sources of FROM or USING to a scope, and what * means there.
+func (a *analysis) fromList(list []*pg.Node, s *scope) error {
+	for _, f := range list {
+		stars, _, err := a.from(f, s)
+		if err != nil {
+			return err
+		}
+		s.stars = append(s.stars, stars...)
+	}
+	return nil
+}
+
 func (a *analysis) added(src *source, s *scope, err error) ([]shown, []*source, error) {
 	if err != nil {
 		return nil, nil, err

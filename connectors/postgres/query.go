@@ -214,12 +214,8 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 		aggregate = aggregate || hasAggregate(t)
 	}
 	s.rowsOut = rows && !grouped && !aggregate && (top || !smallLimit(n.LimitCount))
-	for _, f := range n.FromClause {
-		stars, _, err := a.from(f, s)
-		if err != nil {
-			return nil, err
-		}
-		s.stars = append(s.stars, stars...)
+	if err := a.fromList(n.FromClause, s); err != nil {
+		return nil, err
 	}
 	if err := a.condition(n.WhereClause, s, connectors.UsePredicate, true); err != nil {
 		return nil, err

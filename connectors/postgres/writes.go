@@ -145,12 +145,8 @@ func (a *analysis) update(n *pg.UpdateStmt, outer *scope) ([]column, error) {
 	if err := a.with(n.WithClause, s); err != nil {
 		return nil, err
 	}
-	for _, f := range n.FromClause {
-		stars, _, err := a.from(f, s)
-		if err != nil {
-			return nil, err
-		}
-		s.stars = append(s.stars, stars...)
+	if err := a.fromList(n.FromClause, s); err != nil {
+		return nil, err
 	}
 	if err := a.assignments(n.TargetList, s, src); err != nil {
 		return nil, err
@@ -170,12 +166,8 @@ func (a *analysis) delete(n *pg.DeleteStmt, outer *scope) ([]column, error) {
 	if err := a.with(n.WithClause, s); err != nil {
 		return nil, err
 	}
-	for _, f := range n.UsingClause {
-		stars, _, err := a.from(f, s)
-		if err != nil {
-			return nil, err
-		}
-		s.stars = append(s.stars, stars...)
+	if err := a.fromList(n.UsingClause, s); err != nil {
+		return nil, err
 	}
 	if err := a.condition(n.WhereClause, s, connectors.UsePredicate, true); err != nil {
 		return nil, err

@@ -173,6 +173,16 @@ func fits(kind string, args []Node, at int) bool {
 	return string(a.Type) == kind || (a.Type == Null && kind != string(Truth))
 }
 
+// Negated wraps a condition in NOT, or leaves it and its error as they are.
+func Negated(not bool) func(Node, error) (Node, error) {
+	return func(n Node, err error) (Node, error) {
+		if err != nil || !not {
+			return n, err
+		}
+		return Apply("not", n)
+	}
+}
+
 // NewCase is CASE WHEN … THEN … ELSE … END.
 func NewCase(args ...Node) (Node, error) {
 	result := Null
