@@ -206,15 +206,20 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		oid     int64
 		col     relationColumn
 		typmod  int
+		user    int64 // the type if users made it, or 0
 		comment *string
 	)
-	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment, &col.generated, &col.rowsOf, &col.leads}, func() {
+	held, err := loadHeld(ctx, q)
+	if err != nil {
+		return err
+	}
+	return each(ctx, q, []any{&oid, &col.name, &col.typ, &col.base, &typmod, &col.notNull, &col.primaryKey, &comment, &col.generated, &user, &col.leads}, func() {
 		rel := c.byOID[oid]
 		if rel == nil {
 			return
 		}
 		one := col
-		one.rowsOf = slices.Clone(col.rowsOf)
+		one.rowsOf = held.rows(user)
 		if comment != nil {
 			one.comment = *comment
 		}
@@ -228,16 +233,54 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		pg_catalog.col_description(a.attrelid, a.attnum),
 		(CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g
 			WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) ELSE '' END),
-		(CASE WHEN t.oid >= 16384 THEN ARRAY(WITH RECURSIVE holds(typ) AS (SELECT t.oid UNION SELECT e.part FROM holds h, LATERAL (
-			SELECT d.refobjid FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = h.typ
-				AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
-			UNION ALL SELECT x.atttypid FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute x ON x.attrelid = y.typrelid
-				WHERE y.oid = h.typ AND x.attnum > 0 AND NOT x.attisdropped AND x.atttypid >= 16384) e(part))
-			SELECT DISTINCT k.oid::int8 FROM holds JOIN pg_catalog.pg_type y ON y.oid = typ JOIN pg_catalog.pg_class k ON k.oid = y.typrelid
-			WHERE k.oid >= 16384 AND k.relkind <> 'c') ELSE '{}' END),
+		(CASE WHEN t.oid >= 16384 THEN t.oid ELSE 0 END)::int8,
 		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1)
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 		WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','v','m','f','p') ORDER BY a.attrelid, a.attnum`)
+}
+
+// held says what types are made of.
+type held struct {
+	parts     map[int64][]int64 // types that a type holds values of
+	relations map[int64]int64   // by their row types
+}
+
+// loadHeld reads it in flat queries: a recursion for each column of a user's type
+// is so dear by the planner's guess that the server compiles it first.
+func loadHeld(ctx context.Context, q querier) (held, error) {
+	h := held{map[int64][]int64{}, map[int64]int64{}}
+	var typ, part, relation int64
+	return h, each(ctx, q, []any{&typ, &part, &relation}, func() {
+		if relation != 0 {
+			h.relations[typ] = relation
+		} else {
+			h.parts[typ] = append(h.parts[typ], part)
+		}
+	}, `SELECT objid::int8, refobjid::int8, 0::int8 FROM pg_catalog.pg_depend
+			WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+		UNION ALL SELECT t.oid::int8, a.atttypid::int8, 0 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid
+			WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+		UNION ALL SELECT t.oid::int8, 0, c.oid::int8 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+			WHERE c.oid >= 16384 AND c.relkind <> 'c'`)
+}
+
+// rows are the relations whose rows a type can hold, sorted.
+func (h held) rows(typ int64) (of []int64) {
+	seen := map[int64]bool{typ: true}
+	for todo := []int64{typ}; len(todo) > 0; {
+		one := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if r, ok := h.relations[one]; ok {
+			of = append(of, r)
+		}
+		for _, part := range h.parts[one] {
+			if !seen[part] {
+				seen[part], todo = true, append(todo, part)
+			}
+		}
+	}
+	slices.Sort(of)
+	return slices.Compact(of)
 }
 
 func relationKind(kind string) string {
