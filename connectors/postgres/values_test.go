@@ -211,6 +211,9 @@ func TestSession(t *testing.T) {
 	if got, err := run("SELECT generate_series(1, 1000000)", 3); err != nil || got != "1 2 3" {
 		t.Errorf("stopped at %q, %v", got, err)
 	}
+	if got, err := run("SELECT 12 / (5 - g) FROM generate_series(1, 9) g", 3); err != nil || got != "3 4 6" {
+		t.Errorf("a row that nobody waits for failed: %q, %v", got, err)
+	}
 	for _, text := range []string{"SELECT '219-09-9999'::int", "SELECT to_date('219-09-9999', 'YYYY-MM-DD')", "SELECT 1/0",
 		"SELECT '219-09-9999'::uuid", "CREATE TABLE x AS SELECT 1"} {
 		_, err := run(text, 0)

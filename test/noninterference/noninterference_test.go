@@ -38,6 +38,10 @@ func TestMariaDB(t *testing.T) {
 func fuzz(t *testing.T, w *twins, g *grammar.Generator) {
 	t.Helper()
 	goal := number(t, "CHAPERONE_FUZZ_STATEMENTS", 2000)
+	skipped := number(t, "CHAPERONE_FUZZ_SKIP", 0) // to come again to a find
+	for range skipped {
+		g.Next()
+	}
 	found, said := 0, time.Now()
 	for w.counts.ran < goal && found < number(t, "CHAPERONE_FUZZ_FINDS", 10) {
 		st := g.Next()
@@ -51,7 +55,7 @@ func fuzz(t *testing.T, w *twins, g *grammar.Generator) {
 			if a, err := w.one.engine.Analyze(w.one.cat, w.one.input(st.Text, len(st.Params))); err == nil {
 				rewritten = a.Text
 			}
-			t.Errorf("%s\n%q\nruns as\n%s\n%s", st.Text, st.Params, rewritten, problem)
+			t.Errorf("statement %d of the seed: %s\n%q\nruns as\n%s\n%s", skipped+w.counts.generated, st.Text, st.Params, rewritten, problem)
 		}
 		if time.Since(said) > time.Minute {
 			said = time.Now()

@@ -11,52 +11,53 @@ import (
 	"github.com/chaperone-sql/chaperone/connectors"
 )
 
-// plan is the form of a statement's plan: its nodes and what they use.
-func (c *clinic) plan(ctx context.Context, st *connectors.Statement) string {
+// planned says whether the twins' plans of a statement differ: their nodes and
+// what they use. Where one cannot be had they count as alike.
+func (w *twins) planned(ctx context.Context, st, other *connectors.Statement, params []string) (differ bool) {
+	one, err := w.one.explain(ctx, st, params)
+	two, otherErr := w.two.explain(ctx, other, params)
+	return err == nil && otherErr == nil && one != two
+}
+
+// explain gives a statement's plan without its estimates.
+func (c *clinic) explain(ctx context.Context, st *connectors.Statement, params []string) (string, error) {
 	if st.Engine == "mysql" {
-		return c.mysqlPlan(ctx, st.Text, len(st.Order))
+		return c.mysqlPlan(ctx, st, params)
 	}
 	db, err := pgx.Connect(ctx, c.db.DSN)
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer func() { _ = db.Close(ctx) }()
-	var text string
-	if err := db.QueryRow(ctx, "EXPLAIN (COSTS off, FORMAT JSON) "+st.Text).Scan(&text); err != nil && len(st.Order) == 0 {
-		rows, err := db.Query(ctx, "EXPLAIN (COSTS off) "+st.Text)
-		if err != nil {
-			return err.Error()
-		}
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return err.Error()
-		}
-		return strings.Join(lines, "\n")
+	args := make([][]byte, len(st.Order))
+	for i, from := range st.Order {
+		args[i] = []byte(params[from])
 	}
-	return text
+	result := db.PgConn().ExecParams(ctx, "EXPLAIN (COSTS off) "+st.Text, args, nil, nil, nil).Read()
+	return fmt.Sprintf("%s", result.Rows), result.Err
 }
 
-func (c *clinic) mysqlPlan(ctx context.Context, text string, params int) string {
+func (c *clinic) mysqlPlan(ctx context.Context, st *connectors.Statement, params []string) (string, error) {
 	db, err := c.db.OpenMySQL()
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer db.Close()
-	args := make([]any, params)
-	for i := range args {
-		args[i] = "a"
+	args := make([]any, len(st.Order))
+	for i, from := range st.Order {
+		args[i] = params[from]
 	}
 	var plan string
-	if err := db.QueryRowContext(ctx, "EXPLAIN FORMAT=JSON "+strings.ReplaceAll(text, "`"+c.db.Name+"`.", ""), args...).Scan(&plan); err != nil {
-		return err.Error()
+	if err := db.QueryRowContext(ctx, "EXPLAIN FORMAT=JSON "+strings.ReplaceAll(st.Text, "`"+c.db.Name+"`.", ""), args...).Scan(&plan); err != nil {
+		return "", err
 	}
 	var tree any
 	if err := json.Unmarshal([]byte(plan), &tree); err != nil {
-		return plan
+		return "", err
 	}
 	var b strings.Builder
 	outline(&b, tree)
-	return b.String()
+	return b.String(), nil
 }
 
 // outline writes a JSON plan without its estimates.
