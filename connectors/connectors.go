@@ -129,6 +129,9 @@ type Estimate struct {
 	Cost  float64 `json:"cost"`
 	// Scanned is the largest number of rows any node of the plan expects to read.
 	Scanned float64 `json:"scanned"`
+	// Grouped is the largest number of rows that go into one grouping or aggregate,
+	// which may keep them all.
+	Grouped float64 `json:"grouped"`
 	// Guess is true if the planner has nothing to estimate a condition by, as for
 	// one on groups: Rows may be far too many then.
 	Guess bool `json:"guess,omitempty"`

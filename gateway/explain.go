@@ -50,7 +50,8 @@ func coarse(st *connectors.Statement, e *connectors.Estimate) *connectors.Estima
 		}
 		return math.Pow(10, math.Ceil(math.Log10(x)))
 	}
-	return &connectors.Estimate{Known: e.Known, Rows: magnitude(e.Rows), Cost: magnitude(e.Cost), Scanned: magnitude(e.Scanned)}
+	return &connectors.Estimate{Known: e.Known, Rows: magnitude(e.Rows), Cost: magnitude(e.Cost),
+		Scanned: magnitude(e.Scanned), Grouped: magnitude(e.Grouped)}
 }
 
 // explanationOf is what a dry run, over HTTP or on the command line, shows.

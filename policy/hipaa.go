@@ -79,7 +79,7 @@ func exports(f Figures) []Rule {
 			Name: "bulk-collect", Effect: Approve,
 			When: `statement.kind == "select" && statement.protected && ` +
 				`statement.functions.exists(f, f.name.matches("` + collecting + `")) && ` +
-				`(!statement.shape.filtered || (estimate.known && estimate.scanned > ` + bulk + `.0))`,
+				`(!statement.shape.filtered || (estimate.known && estimate.grouped > ` + bulk + `.0))`,
 			Message: "This collects rows of protected tables into one value.",
 			Hint:    "Filter the protected table, or count instead of collecting; otherwise a person must approve.",
 		},

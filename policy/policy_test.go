@@ -39,7 +39,9 @@ func TestHIPAA(t *testing.T) {
 			Kind: kind, Seen: seen, Openable: openable, Hint: "hint"}
 	}
 	rows := func(n float64) *connectors.Estimate { return &connectors.Estimate{Known: true, Rows: n, Cost: n} }
-	scans := func(n float64) *connectors.Estimate { return &connectors.Estimate{Known: true, Rows: 1, Scanned: n} }
+	scans := func(n float64) *connectors.Estimate {
+		return &connectors.Estimate{Known: true, Rows: 1, Scanned: n, Grouped: n}
+	}
 	calls := func(name string, class connectors.FunctionClass) func(*S) {
 		return func(s *S) { s.Functions = []connectors.Function{{Name: name, Volatility: "volatile", Class: class}} }
 	}

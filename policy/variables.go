@@ -89,6 +89,7 @@ type (
 		Rows    float64 `cel:"rows"`
 		Cost    float64 `cel:"cost"`
 		Scanned float64 `cel:"scanned"`
+		Grouped float64 `cel:"grouped"`
 		Guess   bool    `cel:"guess"`
 	}
 )

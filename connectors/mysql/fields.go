@@ -155,6 +155,9 @@ func fieldName(f *ast.SelectField) string {
 	case *ast.WindowFuncExpr:
 		return strings.ToLower(e.Name)
 	case *ast.FuncCallExpr:
+		if typedLiteral(e) != nil {
+			return literalTypes[e.FnName.L]
+		}
 		return e.FnName.L
 	case *ast.FuncCastExpr:
 		return "cast"

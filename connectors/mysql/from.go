@@ -146,7 +146,7 @@ func (a *analysis) tableSource(n *ast.TableSource, s *scope) ([]shown, []*source
 		return a.join(t, s)
 	case *ast.SelectStmt, *ast.SetOprStmt:
 		// A derived table sees no neighbours, but the expressions named outside.
-		inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true}
+		inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true, single: oneRow(t)}
 		cols, err := a.query(t, &scope{parent: nil, ctes: s.visibleCTEs(), nested: true}, s.rowsOut)
 		if err != nil {
 			return nil, nil, err

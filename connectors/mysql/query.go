@@ -160,12 +160,12 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 				s.ctes[name] = cte{columns: own, hidden: c.Name.O, outlet: &outlet{out: true, open: true}}
 			}
 		}
-		inside, reads := len(a.rewrites), len(a.reads)
+		inside, reads, single := len(a.rewrites), len(a.reads), oneRow(c.Query.Query)
 		cols, err := a.withQuery(c, w.IsRecursive, s)
 		if err != nil {
 			return err
 		}
-		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{}}
+		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single}}
 		s.ctes[name] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -315,17 +315,7 @@ func (a *analysis) shape(n *ast.SelectStmt, s *scope, top, grouped, aggregate bo
 	}
 	if len(s.sources) > 1 {
 		a.st.Shape.Joins += len(s.sources) - 1
-		reach := map[*source]bool{s.sources[0]: true}
-		for range s.sources {
-			for _, l := range s.links {
-				if reach[l[0]] || reach[l[1]] {
-					reach[l[0]], reach[l[1]] = true, true
-				}
-			}
-		}
-		if len(reach) < len(s.sources) {
-			a.st.Shape.Cartesian = true
-		}
+		a.st.Shape.Cartesian = a.st.Shape.Cartesian || s.multiplies()
 	}
 	// A join by equality with a filtered source filters.
 	for range s.sources {
@@ -370,6 +360,21 @@ func (v *aggregates) Enter(n ast.Node) (ast.Node, bool) {
 }
 
 func (*aggregates) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// oneRow reports whether a query gives one row at most: an aggregate without
+// groups, a SELECT without FROM, or LIMIT 1.
+func oneRow(n ast.Node) bool {
+	q, ok := n.(*ast.SelectStmt)
+	if !ok || q.Kind != ast.SelectStmtKindSelect {
+		return false
+	}
+	if q.Limit != nil {
+		if v, ok := q.Limit.Count.(*test_driver.ValueExpr); ok && v.Kind() == test_driver.KindUint64 && v.GetUint64() == 1 {
+			return true
+		}
+	}
+	return q.GroupBy == nil && (q.From == nil || hasAggregate(q.Fields))
+}
 
 // cappedRows is the LIMIT up to which a subquery is no bulk read.
 const cappedRows = 1000

@@ -127,10 +127,12 @@ type forgotten struct {
 
 // Enter looks at what reads or does something; what is below a mask is ours.
 func (v *forgotten) Enter(n ast.Node) (ast.Node, bool) {
-	switch n.(type) {
+	switch f := n.(type) {
 	case *ast.SelectStmt:
 		return n, v.understood[n]
-	case *ast.TableName, *ast.FuncCallExpr, *ast.VariableExpr:
+	case *ast.FuncCallExpr:
+		v.found = v.found || !v.understood[n] && typedLiteral(f) == nil
+	case *ast.TableName, *ast.VariableExpr:
 		v.found = v.found || !v.understood[n]
 	}
 	return n, v.found

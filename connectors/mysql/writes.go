@@ -161,7 +161,11 @@ func (a *analysis) assign(name *ast.ColumnName, value ast.ExprNode, s *scope, sr
 		return a.onlyRaw(a.st.Uses[before:])
 	}
 	w := connectors.ColumnWrite{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
-	switch v := bare(value).(type) {
+	value = bare(value)
+	if text := typedLiteral(value); text != nil {
+		value = text
+	}
+	switch v := value.(type) {
 	case *test_driver.ParamMarkerExpr:
 		w.Param = v.Order
 	case *test_driver.ValueExpr:

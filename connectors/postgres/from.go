@@ -268,7 +268,7 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 	if !r.Lateral {
 		parent = &scope{parent: s.parent, ctes: s.ctes}
 	}
-	inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true}
+	inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true, single: oneRow(r.Subquery.GetSelectStmt())}
 	cols, err := a.query(r.Subquery.GetSelectStmt(), &scope{parent: parent}, s.rowsOut)
 	if err != nil {
 		return nil, err

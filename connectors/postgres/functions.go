@@ -17,6 +17,7 @@ type function struct {
 	class      connectors.FunctionClass
 	volatility connectors.Volatility
 	aggregate  bool
+	set        bool // it returns one
 	// columns are those of a set of rows, where it has names.
 	columns []string
 }
@@ -48,7 +49,7 @@ func readFunctions(text string) map[string]function {
 			continue
 		}
 		f := function{class: connectors.FunctionClass(fields[1]), volatility: connectors.Volatility(fields[2]),
-			aggregate: strings.Contains(fields[3], "aggregate")}
+			aggregate: strings.Contains(fields[3], "aggregate"), set: strings.Contains(fields[3], "set")}
 		if fields[4] != "-" {
 			f.columns = strings.Split(fields[4], ",")
 		}

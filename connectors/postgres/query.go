@@ -145,7 +145,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		if recursive {
 			s.ctes[c.Ctename] = cte{a.announced(c, sel.Larg), &outlet{out: true, open: true}}
 		}
-		before, inside, reads := len(a.st.Uses), len(a.rewrites), len(a.reads)
+		before, inside, reads, single := len(a.st.Uses), len(a.rewrites), len(a.reads), oneRow(sel)
 		cols, err := a.query(sel, s, s.rowsOut)
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		if cols, err = renamed(cols, c.Aliascolnames); err != nil {
 			return err
 		}
-		one := cte{append(cols, searched(c)...), &outlet{}}
+		one := cte{append(cols, searched(c)...), &outlet{single: single}}
 		s.ctes[c.Ctename] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -276,15 +276,7 @@ func (a *analysis) distinctRows(n *pg.SelectStmt, s *scope) bool {
 func (a *analysis) shape(s *scope) {
 	if len(s.sources) > 1 {
 		a.st.Shape.Joins += len(s.sources) - 1
-		reach := map[*source]bool{s.sources[0]: true}
-		for range s.sources {
-			for _, l := range s.links {
-				if reach[l[0]] || reach[l[1]] {
-					reach[l[0]], reach[l[1]] = true, true
-				}
-			}
-		}
-		a.st.Shape.Cartesian = a.st.Shape.Cartesian || len(reach) < len(s.sources)
+		a.st.Shape.Cartesian = a.st.Shape.Cartesian || s.multiplies()
 	}
 	for range s.sources { // a join with a filtered source filters
 		for _, l := range s.links {
@@ -304,6 +296,32 @@ func (a *analysis) shape(s *scope) {
 
 // cappedRows is the LIMIT up to which a subquery is no bulk read.
 const cappedRows = 1000
+
+// oneRow reports whether a query gives one row at most: an aggregate without
+// groups, a SELECT without FROM, or LIMIT 1.
+func oneRow(n *pg.SelectStmt) bool {
+	if n.GetOp() != pg.SetOperation_SETOP_NONE || len(n.GetValuesLists()) > 1 {
+		return false
+	}
+	if c := n.LimitCount.GetAConst().GetIval(); c != nil && c.Ival == 1 && n.LimitOption == pg.LimitOption_LIMIT_OPTION_COUNT {
+		return true
+	}
+	one, sets := len(n.FromClause) == 0, false
+	for _, t := range n.TargetList {
+		one, sets = one || hasAggregate(t), sets || returnsSet(t)
+	}
+	return one && !sets && len(n.GroupClause) == 0
+}
+
+func returnsSet(n *pg.Node) (found bool) {
+	visit(n, func(n *pg.Node) bool {
+		if f := n.GetFuncCall(); f != nil {
+			found = found || functions[last(f.Funcname)].set
+		}
+		return n.GetSubLink() == nil
+	})
+	return found
+}
 
 func smallLimit(n *pg.Node) bool {
 	c := n.GetAConst()

@@ -133,6 +133,8 @@ type outlet struct {
 	// open is true of what reads itself: nothing is known to filter it.
 	open    bool
 	readers []*source
+	// single is true if there is one row at most.
+	single bool
 }
 
 // loose reports whether rows reach the result that no condition chose.
@@ -149,6 +151,29 @@ func (a *analysis) enclose(o *outlet, rewrites, reads int) {
 	for _, src := range slices.Concat(a.rewrites[rewrites:], a.reads[reads:]) {
 		src.within = append(src.within, o)
 	}
+}
+
+// multiplies reports whether two sources of more than one row each are joined by
+// no condition, also not through others.
+func (s *scope) multiplies() bool {
+	var many []*source
+	for _, src := range s.sources {
+		if src.outlet == nil || !src.outlet.single {
+			many = append(many, src)
+		}
+	}
+	if len(many) < 2 {
+		return false
+	}
+	reach := map[*source]bool{many[0]: true}
+	for range s.sources {
+		for _, l := range s.links {
+			if reach[l[0]] || reach[l[1]] {
+				reach[l[0]], reach[l[1]] = true, true
+			}
+		}
+	}
+	return slices.ContainsFunc(many, func(src *source) bool { return !reach[src] })
 }
 
 func (s *scope) cte(name string) (cte, bool) {

@@ -64,6 +64,7 @@ type Estimate struct {
 	Rows    float64 `yaml:"rows"`
 	Cost    float64 `yaml:"cost"`
 	Scanned float64 `yaml:"scanned"`
+	Grouped float64 `yaml:"grouped"`
 }
 
 // Expect is what must come out. What is left out is not compared.
@@ -240,7 +241,8 @@ func (c *Case) question() (Question, error) {
 	}
 	q := Question{Request: request, Principal: c.Principal.identity(c.Connection), Now: c.Now}
 	if c.Estimate != nil {
-		q.Estimate = &connectors.Estimate{Known: true, Rows: c.Estimate.Rows, Cost: c.Estimate.Cost, Scanned: c.Estimate.Scanned}
+		q.Estimate = &connectors.Estimate{Known: true, Rows: c.Estimate.Rows, Cost: c.Estimate.Cost,
+			Scanned: c.Estimate.Scanned, Grouped: c.Estimate.Grouped}
 	}
 	return q, nil
 }

@@ -41,13 +41,13 @@ func (g *Generator) literal(typ Type) string {
 		if g.pg() {
 			return text + g.one("::date", "::date", "")
 		}
-		return "CAST(" + text + " AS DATE)"
+		return g.one("CAST("+text+" AS DATE)", "DATE "+text)
 	case Timestamp:
 		text := fmt.Sprintf("'20%02d-%02d-%02d 0%d:30:00'", 15+g.r.IntN(11), 1+g.r.IntN(12), 1+g.r.IntN(28), g.r.IntN(9))
 		if g.pg() {
 			return text + "::timestamptz"
 		}
-		return "CAST(" + text + " AS DATETIME)"
+		return g.one("CAST("+text+" AS DATETIME)", "TIMESTAMP "+text)
 	case JSON:
 		if g.pg() {
 			return `'{"a": 1, "b": [2]}'::jsonb`
