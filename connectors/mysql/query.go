@@ -67,18 +67,18 @@ func (a *analysis) parts(list *ast.SetOprSelectList, s *scope, rows bool) ([]col
 		return nil, err
 	}
 	var out []column
+	within := s.parent.united
 	for i, part := range list.Selects {
 		var (
 			cols  []column
 			err   error
-			after *ast.SetOprType
+			after = operator(part)
 		)
+		s.united = within || united(list.Selects, i)
 		switch part := part.(type) {
 		case *ast.SelectStmt:
-			after = part.AfterSetOperator
 			cols, err = a.query(part, s, rows)
 		case *ast.SetOprSelectList:
-			after = part.AfterSetOperator
 			cols, err = a.bracketed(part, s, rows)
 		default:
 			err = unsupported("this form of set operation is not understood", "Use derived tables.")
@@ -103,6 +103,30 @@ func (a *analysis) parts(list *ast.SetOprSelectList, s *scope, rows bool) ([]col
 		}
 	}
 	return out, nil
+}
+
+// operator is what stands before a part of a set operation.
+func operator(part ast.Node) *ast.SetOprType {
+	switch part := part.(type) {
+	case *ast.SelectStmt:
+		return part.AfterSetOperator
+	case *ast.SetOprSelectList:
+		return part.AfterSetOperator
+	}
+	return nil
+}
+
+// united reports whether a set operation keeps no duplicates of a part: a UNION
+// makes all before it distinct, INTERSECT and EXCEPT their neighbour.
+func united(parts []ast.Node, i int) bool {
+	for j := max(1, i); j < len(parts); j++ {
+		switch op := operator(parts[j]); {
+		case op == nil:
+		case *op == ast.Union, j <= i+1 && (*op == ast.Intersect || *op == ast.Except):
+			return true
+		}
+	}
+	return false
 }
 
 // bracketed is a set operation in parentheses.
@@ -286,7 +310,7 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 	if err := a.limit(n.Limit, s, top); err != nil {
 		return nil, err
 	}
-	if n.Distinct && !grouped && !aggregate && !a.distinctRows(n, s) {
+	if (n.Distinct || parent != nil && parent.united) && !grouped && !aggregate && !a.distinctRows(n, s) {
 		grouped, s.rowsOut = true, false
 	}
 	if n.GroupBy != nil && a.groupsByKey(n, s) { // each group is a row
@@ -297,7 +321,7 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 	return a.cells(n, s, out, top)
 }
 
-// distinctRows reports whether DISTINCT takes nothing away, since a primary key
+// distinctRows reports whether DISTINCT, or a set operation, takes nothing away, since a primary key
 // is in the select list.
 func (a *analysis) distinctRows(n *ast.SelectStmt, s *scope) bool {
 	groups := &ast.SelectStmt{Fields: &ast.FieldList{}, GroupBy: &ast.GroupByClause{}}

@@ -112,7 +112,9 @@ type scope struct {
 	nested, body bool
 	// rowsOut is true if rows of this level can reach the result.
 	rowsOut bool
-	links   [][2]*source
+	// united is true around the parts of a set operation that keeps no duplicates.
+	united bool
+	links  [][2]*source
 }
 
 // cte is a common table expression: what it has, and the name under which it is

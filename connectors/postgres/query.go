@@ -52,6 +52,7 @@ func (a *analysis) query(n *pg.SelectStmt, parent *scope, rows bool) ([]column, 
 func (a *analysis) setOperation(n *pg.SelectStmt, s *scope, rows bool) ([]column, error) {
 	a.depth++ // its parts are not the top level
 	defer func() { a.depth-- }()
+	s.united = !n.All || s.parent != nil && s.parent.united
 	left, err := a.query(n.Larg, s, rows)
 	if err != nil {
 		return nil, err
@@ -244,7 +245,8 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 		return nil, err
 	}
 	a.dependents(n, s)
-	if len(n.DistinctClause) > 0 && !grouped && !aggregate && !a.distinctRows(n, s) {
+	united := s.parent != nil && s.parent.united
+	if (len(n.DistinctClause) > 0 || united) && !grouped && !aggregate && !a.distinctRows(n, s) {
 		grouped, s.rowsOut = true, false
 	}
 	if top {
@@ -258,11 +260,11 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 	return a.cells(n, s, out, top)
 }
 
-// distinctRows reports whether DISTINCT takes nothing away, since a primary key
+// distinctRows reports whether DISTINCT, or a set operation, takes nothing away, since a primary key
 // is in the select list.
 func (a *analysis) distinctRows(n *pg.SelectStmt, s *scope) bool {
 	groups := &pg.SelectStmt{}
-	if !distinct(n) { // ON some expressions
+	if len(n.DistinctClause) > 0 && !distinct(n) { // ON some expressions
 		groups.TargetList, groups.GroupClause = n.TargetList, n.DistinctClause
 		return a.groupsByKey(groups, s)
 	}

@@ -117,7 +117,9 @@ type scope struct {
 	fields  []column // the select list, for ORDER BY and GROUP BY
 	ctes    map[string]cte
 	rowsOut bool
-	links   [][2]*source
+	// united is true around the parts of a set operation that keeps no duplicates.
+	united bool
+	links  [][2]*source
 }
 
 // cte is a common table expression.
