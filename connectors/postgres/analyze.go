@@ -49,6 +49,7 @@ type analysis struct {
 	notes   map[string]bool
 	params  map[int32]bool
 	counted map[*pg.ColumnRef]bool // references to counts of a query below
+	placed  map[*pg.RangeVar]bool  // names of relations, where they were resolved
 	// unbounded is true if a change of data does not say which rows.
 	unbounded bool
 }
@@ -57,7 +58,7 @@ type analysis struct {
 func (a *analysis) run() error {
 	a.stamped, a.notes, a.params, a.operated = map[string]string{}, map[string]bool{}, map[int32]bool{}, map[string]bool{}
 	a.defined = map[string]string{}
-	a.counted = map[*pg.ColumnRef]bool{}
+	a.counted, a.placed = map[*pg.ColumnRef]bool{}, map[*pg.RangeVar]bool{}
 	text := a.in.Text
 	a.st.Source = text
 	if a.in.Names != nil {
@@ -88,7 +89,7 @@ func (a *analysis) run() error {
 	if err := a.rewrite(); err != nil {
 		return err
 	}
-	if a.st.Text, err = verified(tree, a.pieces); err != nil {
+	if a.st.Text, err = verified(tree, a.pieces, func(rv *pg.RangeVar) bool { return a.placed[rv] }); err != nil {
 		return err
 	}
 	normalised()

@@ -6,7 +6,6 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -114,14 +113,14 @@ type cellCounts struct {
 // add puts a count behind the select list, once, and gives its place.
 func (c *cellCounts) add(count *pg.Node) int {
 	for at, t := range c.n.TargetList[c.shown:] {
-		if same(t.GetResTarget().Val.ProtoReflect(), count.ProtoReflect(), func(*pg.Node) {}) {
+		if same(t.GetResTarget().Val.ProtoReflect(), count.ProtoReflect(), func(*pg.Node, *pg.Node) {}) {
 			return c.shown + at
 		}
 	}
 	at := len(c.n.TargetList)
-	clone, _ := proto.Clone(count).(*pg.Node)
+	// The very nodes, not copies: what the rewriting does to tables in them counts here too.
 	c.n.TargetList = append(c.n.TargetList, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{
-		Name: cellPrefix + itoa(at), Val: clone}}})
+		Name: cellPrefix + itoa(at), Val: count}}})
 	return at
 }
 

@@ -31,12 +31,14 @@ func TestCells(t *testing.T) {
 	}
 	c.cat = cat
 	c.protect(t, "stays", "note", "free_text")
-	var mrn string
-	if err := c.db.QueryRow(t.Context(), "SELECT mrn FROM patients WHERE id = 1").Scan(&mrn); err != nil {
+	var mrn, dob string
+	if err := c.db.QueryRow(t.Context(), "SELECT mrn, (SELECT dob::text FROM patients WHERE id = 5) FROM patients WHERE id = 1").Scan(&mrn, &dob); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ statement, want string }{
 		{"SELECT ward, count(*) FROM stays GROUP BY ward ORDER BY ward", "1|12; 2|*"},
+		// A count of what goes in sees masked tables too, also below.
+		{"SELECT count(*), coalesce(max((SELECT p.id FROM patients p WHERE p.id = s.patient_id AND p.dob = '" + dob + "')), 0) FROM stays s WHERE ward = 1", "12|0"},
 		{"SELECT ward, count(*)::int n FROM stays GROUP BY ward ORDER BY ward", "1|12; 2|*"},
 		{"SELECT ward, coalesce(count(*), 0) FROM stays GROUP BY 1 ORDER BY 1", "1|12; 2|*"},
 		{"SELECT ward, avg(weight)::int FROM stays GROUP BY ward ORDER BY ward", "1|77; 2|*"}, // no count asked for

@@ -271,7 +271,8 @@ var viewFunctions = map[connectors.FunctionClass]bool{
 func (a *analysis) definition(r *relation) (columns []column, ordered bool, err error) {
 	inner := &analysis{cat: a.cat, st: &connectors.Statement{}, views: a.views + 1, strict: true,
 		in:      connectors.Input{Classes: a.in.Classes, SearchPath: a.cat.searchPath, Today: a.in.Today},
-		stamped: map[string]string{}, notes: map[string]bool{}, params: map[int32]bool{}, operated: map[string]bool{}, counted: map[*pg.ColumnRef]bool{}}
+		stamped: map[string]string{}, notes: map[string]bool{}, params: map[int32]bool{}, operated: map[string]bool{},
+		counted: map[*pg.ColumnRef]bool{}, placed: map[*pg.RangeVar]bool{}}
 	tree, _, err := inner.parse(r.definition)
 	if err != nil {
 		return nil, false, err

@@ -213,6 +213,7 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 	if rv.Schemaname == "" && rv.Catalogname == "" {
 		if one, ok := s.cte(rv.Relname); ok {
 			cols, err := renamed(one.columns, rv.Alias.GetColnames())
+			a.placed[rv] = true
 			return a.reading(&source{name: name, columns: cols}, one.outlet), err
 		}
 	}
@@ -256,6 +257,8 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 	}
 	if src.wrapped {
 		a.rewrites = append(a.rewrites, src)
+	} else {
+		a.placed[rv] = true
 	}
 	return src, nil
 }

@@ -19,9 +19,11 @@ func (a *analysis) locking(n *pg.SelectStmt) error {
 	}
 	for _, l := range n.LockingClause {
 		for _, rel := range l.GetLockingClause().GetLockedRels() {
-			if rv := rel.GetRangeVar(); rv == nil || rv.Schemaname != "" || rv.Catalogname != "" {
+			rv := rel.GetRangeVar()
+			if rv == nil || rv.Schemaname != "" || rv.Catalogname != "" {
 				return unsupported("FOR UPDATE OF takes the names of FROM", "Name the table's alias.")
 			}
+			a.placed[rv] = true
 		}
 	}
 	return nil

@@ -93,7 +93,7 @@ func (a *analysis) derivedText(src *source) (string, error) {
 	if err != nil || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
 		return "", fmt.Errorf("a mask does not parse: %w", err)
 	}
-	text, err := verified(tree, nil)
+	text, err := verified(tree, nil, func(*pg.RangeVar) bool { return true })
 	if err != nil {
 		return "", err
 	}
@@ -230,8 +230,10 @@ func standInName(n int) string { return fmt.Sprintf("%st%d", hiddenPrefix, n) }
 // verified pieces in place of the tables that stand for them. A stand-in is
 // found by where the parser saw it, and both it and its piece are whole
 // statements between the same parentheses: what the text parses to is the tree
-// with the pieces' trees in it.
-func verified(tree *pg.ParseResult, pieces []string) (string, error) {
+// with the pieces' trees in it. A piece may stand in several places, as where
+// what goes into an aggregate is counted too. Every other relation must be placed:
+// one that the analysis saw just there.
+func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) bool) (string, error) {
 	refuse := func() (string, error) {
 		return "", unsupported("the statement does not read back as it was understood", "Write it more simply.")
 	}
@@ -243,15 +245,18 @@ func verified(tree *pg.ParseResult, pieces []string) (string, error) {
 	if err != nil || len(again.Stmts) != 1 {
 		return refuse()
 	}
-	standIns := map[string]int32{} // where the parser saw them
-	twice := false
-	if !same(tree.ProtoReflect(), again.ProtoReflect(), func(n *pg.Node) {
-		if rv := n.GetRangeVar(); strings.HasPrefix(rv.GetRelname(), hiddenPrefix) {
-			_, seen := standIns[rv.Relname]
-			twice = twice || seen
-			standIns[rv.Relname] = rv.Location
+	standIns := map[string][]int32{} // where the parser saw them
+	known := true
+	if !same(tree.ProtoReflect(), again.ProtoReflect(), func(ours, read *pg.Node) {
+		rv := read.GetRangeVar()
+		switch {
+		case rv == nil:
+		case strings.HasPrefix(rv.Relname, hiddenPrefix):
+			standIns[rv.Relname] = append(standIns[rv.Relname], rv.Location)
+		default:
+			known = known && placed(ours.GetRangeVar())
 		}
-	}) || twice {
+	}) || !known {
 		return refuse()
 	}
 	text, ok := splice(text, standIns, pieces)
@@ -263,21 +268,22 @@ func verified(tree *pg.ParseResult, pieces []string) (string, error) {
 
 // splice writes the pieces in place of their stand-ins. Each must be there, and
 // nothing else may have such a name.
-func splice(text string, standIns map[string]int32, pieces []string) (spliced string, ok bool) {
+func splice(text string, standIns map[string][]int32, pieces []string) (spliced string, ok bool) {
 	if len(standIns) != len(pieces) {
 		return "", false
 	}
 	type place struct{ from, to, piece int } // within the parentheses
 	var places []place
 	for i := range pieces {
-		at, ok := standIns[standInName(i)]
 		whole := "SELECT FROM " + standInName(i)
-		to := int(at) + len(standInName(i))
-		from := to - len(whole)
-		if !ok || from < 1 || to >= len(text) || text[from-1:to+1] != "("+whole+")" {
-			return "", false
+		for _, at := range standIns[standInName(i)] {
+			to := int(at) + len(standInName(i))
+			from := to - len(whole)
+			if from < 1 || to >= len(text) || text[from-1:to+1] != "("+whole+")" {
+				return "", false
+			}
+			places = append(places, place{from, to, i})
 		}
-		places = append(places, place{from, to, i})
 	}
 	slices.SortFunc(places, func(p, q place) int { return p.from - q.from })
 	var b strings.Builder
@@ -292,10 +298,11 @@ func splice(text string, standIns map[string]int32, pieces []string) (spliced st
 }
 
 // same compares two trees in everything but where in a text a node was, and
-// calls see for the second one's nodes.
-func same(a, b protoreflect.Message, see func(*pg.Node)) bool {
+// calls see for nodes of both.
+func same(a, b protoreflect.Message, see func(a, b *pg.Node)) bool {
 	if n, ok := b.Interface().(*pg.Node); ok {
-		see(n)
+		other, _ := a.Interface().(*pg.Node)
+		see(other, n)
 	}
 	equal, fields := true, 0
 	a.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -314,7 +321,7 @@ func same(a, b protoreflect.Message, see func(*pg.Node)) bool {
 	return equal && fields == 0
 }
 
-func sameValue(f protoreflect.FieldDescriptor, a, b protoreflect.Value, see func(*pg.Node)) bool {
+func sameValue(f protoreflect.FieldDescriptor, a, b protoreflect.Value, see func(a, b *pg.Node)) bool {
 	switch {
 	case f.Kind() != protoreflect.MessageKind:
 		return a.Equal(b)
