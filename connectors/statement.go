@@ -269,7 +269,12 @@ type Shape struct {
 	// joined without a condition between them.
 	Joins     int  `json:"joins"`
 	Cartesian bool `json:"cartesian"`
+	// Recursive is true if a query reads itself, and is no mere series of numbers
+	// or dates.
 	Recursive bool `json:"recursive"`
+	// Collects is true if rows of protected relations, not summaries of them, may
+	// go into an aggregate that keeps them all, such as json_agg.
+	Collects bool `json:"collects"`
 	// Locking is FOR UPDATE and its kin.
 	Locking bool `json:"locking"`
 	// Where is true if a write (UPDATE, DELETE) has a WHERE.

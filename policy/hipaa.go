@@ -23,11 +23,6 @@ type Figures struct {
 // DefaultFigures suit a database of some million rows.
 func DefaultFigures() Figures { return Figures{BulkRows: 1000, LargeRows: 10_000, MaxCost: 5_000_000} }
 
-// collecting are the aggregates that put all rows into one: one row of them is
-// as much as all. (PostgreSQL's and MySQL's; names may be qualified.)
-const collecting = `(?i)(^|[.])(array_agg|string_agg|jsonb?_agg(_strict)?|jsonb?_object_agg(_strict|_unique|_unique_strict)?|` +
-	`json_arrayagg|json_objectagg|xmlagg|range_agg|group_concat)$`
-
 // HIPAA is the built-in rule set. It serves the minimum necessary standard (45
 // CFR 164.502(b), 164.514(d)): what an agent needs for a question runs, what
 // takes data out in bulk or changes it needs a person, what can only harm is
@@ -77,9 +72,8 @@ func exports(f Figures) []Rule {
 		},
 		{
 			Name: "bulk-collect", Effect: Approve,
-			When: `statement.kind == "select" && statement.protected && ` +
-				`statement.functions.exists(f, f.name.matches("` + collecting + `")) && ` +
-				`(!statement.shape.filtered || (estimate.known && estimate.grouped > ` + bulk + `.0))`,
+			When: `statement.kind == "select" && statement.shape.collects && ` +
+				`(!statement.shape.filtered || !estimate.known || estimate.grouped > ` + bulk + `.0)`,
 			Message: "This collects rows of protected tables into one value.",
 			Hint:    "Filter the protected table, or count instead of collecting; otherwise a person must approve.",
 		},

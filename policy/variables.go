@@ -58,6 +58,7 @@ type (
 		Joins            int64 `cel:"joins"`
 		Cartesian        bool  `cel:"cartesian"`
 		Recursive        bool  `cel:"recursive"`
+		Collects         bool  `cel:"collects"`
 		Locking          bool  `cel:"locking"`
 		Where            bool  `cel:"where"`
 		Depth            int64 `cel:"depth"`
@@ -115,7 +116,7 @@ func variables(in Input) map[string]any {
 		Lookups: int64(len(st.Lookups)), Normalized: st.Normalized,
 		Shape: shapeView{
 			Filtered: st.Shape.Filtered, Limit: st.Shape.Limit, Aggregate: st.Shape.Aggregate, Grouped: st.Shape.Grouped, Keyed: st.GroupsByKey, RowsOut: st.RowsOut, ProtectedRowsOut: st.ProtectedRowsOut,
-			Joins: int64(st.Shape.Joins), Cartesian: st.Shape.Cartesian, Recursive: st.Shape.Recursive,
+			Joins: int64(st.Shape.Joins), Cartesian: st.Shape.Cartesian, Recursive: st.Shape.Recursive, Collects: st.Shape.Collects,
 			Locking: st.Shape.Locking, Where: st.Shape.Where, Depth: int64(st.Shape.Depth),
 		},
 	}

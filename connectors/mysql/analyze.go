@@ -43,6 +43,9 @@ type analysis struct {
 	notes   map[string]bool
 	markers []*test_driver.ParamMarkerExpr
 	counted []*ast.ColumnNameExpr // references to counts of a query below
+	// summed is true if the query that was analysed last gives no protected rows,
+	// only summaries.
+	summed bool
 	// understood are the tables and calls that the walk met, and what it made.
 	understood map[ast.Node]bool
 }

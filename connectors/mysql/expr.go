@@ -194,7 +194,7 @@ func (a *analysis) conjunct(e ast.ExprNode, s *scope) {
 			sources = append(sources, f.source)
 		}
 	}
-	if len(sources) == 1 && v.constants > 0 || v.queries {
+	if v.constants > 0 || v.queries {
 		for _, src := range sources {
 			src.filtered = true
 		}
@@ -239,14 +239,14 @@ func (v *references) Enter(n ast.Node) (ast.Node, bool) {
 		if v.depth++; v.not {
 			v.queries = true
 		}
-	case *ast.SelectStmt: // one that has a condition with a constant, or takes some rows only
+	case *ast.SelectStmt: // one that has a condition with a constant, or gives some rows only
 		inner := &references{}
 		for _, condition := range []ast.ExprNode{n.Where, having(n)} {
 			if condition != nil {
 				condition.Accept(inner)
 			}
 		}
-		v.queries = v.queries || n.Limit != nil || inner.constants > 0 || inner.queries
+		v.queries = v.queries || n.Limit != nil || oneRow(n) || inner.constants > 0 || inner.queries
 	}
 	return n, false
 }

@@ -152,6 +152,7 @@ func (a *analysis) tableSource(n *ast.TableSource, s *scope) ([]shown, []*source
 			return nil, nil, err
 		}
 		a.enclose(out, inside, reads)
+		out.summed = a.summed
 		if len(n.ColumnNames) > 0 {
 			if len(n.ColumnNames) != len(cols) {
 				return nil, nil, &connectors.Error{Kind: connectors.KindStatement, Message: "a derived table names another number of columns"}

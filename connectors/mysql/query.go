@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
@@ -67,7 +68,7 @@ func (a *analysis) parts(list *ast.SetOprSelectList, s *scope, rows bool) ([]col
 		return nil, err
 	}
 	var out []column
-	within := s.parent.united
+	within, summed := s.parent.united, true
 	for i, part := range list.Selects {
 		var (
 			cols  []column
@@ -86,6 +87,8 @@ func (a *analysis) parts(list *ast.SetOprSelectList, s *scope, rows bool) ([]col
 		if err != nil {
 			return nil, err
 		}
+		summed = summed && a.summed
+		a.summed = summed
 		if i == 0 {
 			out = append([]column(nil), cols...)
 			continue
@@ -167,7 +170,6 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 		return nil
 	}
 	s.ctes = map[string]cte{}
-	a.st.Shape.Recursive = a.st.Shape.Recursive || w.IsRecursive
 	for _, c := range w.CTEs {
 		name := c.Name.L
 		if _, twice := s.ctes[name]; twice {
@@ -175,13 +177,15 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 				Message: "two common table expressions have the name " + word(c.Name.O)}
 		}
 		c.Name = ast.NewCIStr(a.hide())
+		itself := &outlet{out: true, open: true}
+		series := isSeries(c.Query.Query, name)
 		if w.IsRecursive {
 			own, err := a.ofItself(c, s)
 			if err != nil {
 				return err
 			}
 			if own != nil {
-				s.ctes[name] = cte{columns: own, hidden: c.Name.O, outlet: &outlet{out: true, open: true}}
+				s.ctes[name] = cte{columns: own, hidden: c.Name.O, outlet: itself}
 			}
 		}
 		inside, reads, single := len(a.rewrites), len(a.reads), oneRow(c.Query.Query)
@@ -189,7 +193,8 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 		if err != nil {
 			return err
 		}
-		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single}}
+		a.st.Shape.Recursive = a.st.Shape.Recursive || len(itself.readers) > 0 && !series
+		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single, summed: a.summed}}
 		s.ctes[name] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -313,13 +318,51 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 	if (n.Distinct || parent != nil && parent.united) && !grouped && !aggregate && !a.distinctRows(n, s) {
 		grouped, s.rowsOut = true, false
 	}
-	if n.GroupBy != nil && a.groupsByKey(n, s) { // each group is a row
+	byKey := n.GroupBy != nil && a.groupsByKey(n, s)
+	if byKey { // each group is a row
 		s.rowsOut = rows && (top || !smallLimit(n.Limit))
 		a.st.GroupsByKey = a.st.GroupsByKey || top
 	}
 	a.shape(n, s, top, grouped, aggregate)
+	a.gather(n, s, (grouped || aggregate) && !byKey)
 	return a.cells(n, s, out, top)
 }
+
+// gather notes whether rows of protected tables go into an aggregate that keeps
+// them all, and whether what this level gives are summaries, which may.
+func (a *analysis) gather(n *ast.SelectStmt, s *scope, summary bool) {
+	v := &gathered{}
+	n.Fields.Accept(v)
+	if n.OrderBy != nil {
+		n.OrderBy.Accept(v)
+	}
+	if n.Having != nil {
+		n.Having.Accept(v)
+	}
+	rows := v.subquery || slices.ContainsFunc(s.sources, func(src *source) bool { // a subquery may read any rows
+		return src.wrapped || src.outlet != nil && !src.outlet.summed
+	})
+	a.st.Shape.Collects = a.st.Shape.Collects || v.collects && rows
+	a.summed = !rows || summary && !v.collects
+}
+
+// gathered looks for subqueries and for the aggregates that put all rows into
+// one: one row of them is as much as all.
+type gathered struct{ collects, subquery bool }
+
+// Enter is part of the visitor.
+func (v *gathered) Enter(n ast.Node) (ast.Node, bool) {
+	switch n := n.(type) {
+	case *ast.AggregateFuncExpr:
+		v.collects = v.collects || slices.Contains([]string{"group_concat", "json_arrayagg", "json_objectagg"}, strings.ToLower(n.F))
+	case *ast.SubqueryExpr:
+		v.subquery = true
+	}
+	return n, false
+}
+
+// Leave is part of the visitor.
+func (*gathered) Leave(n ast.Node) (ast.Node, bool) { return n, true }
 
 // distinctRows reports whether DISTINCT, or a set operation, takes nothing away, since a primary key
 // is in the select list.

@@ -135,8 +135,8 @@ type outlet struct {
 	// open is true of what reads itself: nothing is known to filter it.
 	open    bool
 	readers []*source
-	// single is true if there is one row at most.
-	single bool
+	// single is true if there is one row at most; summed if rows are summaries.
+	single, summed bool
 }
 
 // loose reports whether rows reach the result that no condition chose.

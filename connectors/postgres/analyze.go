@@ -50,6 +50,9 @@ type analysis struct {
 	params  map[int32]bool
 	counted map[*pg.ColumnRef]bool // references to counts of a query below
 	placed  map[*pg.RangeVar]bool  // names of relations, where they were resolved
+	// summed is true if the query that was analysed last gives no protected rows,
+	// only summaries.
+	summed bool
 	// unbounded is true if a change of data does not say which rows.
 	unbounded bool
 }

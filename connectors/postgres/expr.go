@@ -151,7 +151,7 @@ func (a *analysis) conjunct(n *pg.Node, s *scope) {
 		return true
 	}
 	visit(n, look)
-	if len(sources) == 1 && constants > 0 || queries {
+	if constants > 0 || queries {
 		for _, src := range sources {
 			src.filtered = true
 		}
@@ -161,12 +161,12 @@ func (a *analysis) conjunct(n *pg.Node, s *scope) {
 	}
 }
 
-// chooses reports whether a subquery has a condition with a constant, or takes
+// chooses reports whether a subquery has a condition with a constant, or gives
 // some rows only: IN (SELECT id FROM patients) chooses nothing.
 func chooses(n *pg.Node) (found bool) {
 	visit(n, func(n *pg.Node) bool {
 		if sel := n.GetSelectStmt(); sel != nil {
-			found = found || sel.LimitCount != nil
+			found = found || sel.LimitCount != nil || oneRow(sel)
 			for _, condition := range []*pg.Node{sel.WhereClause, sel.HavingClause} {
 				visit(condition, func(n *pg.Node) bool {
 					found = found || n.GetAConst() != nil || n.GetParamRef() != nil || n.GetSqlvalueFunction() != nil

@@ -277,6 +277,7 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 		return nil, err
 	}
 	a.enclose(out, inside, reads)
+	out.summed = a.summed
 	for i := range cols {
 		cols[i].gateway = false
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"slices"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 )
@@ -57,10 +58,12 @@ func (a *analysis) setOperation(n *pg.SelectStmt, s *scope, rows bool) ([]column
 	if err != nil {
 		return nil, err
 	}
+	summed := a.summed
 	right, err := a.query(n.Rarg, s, rows)
 	if err != nil {
 		return nil, err
 	}
+	a.summed = a.summed && summed
 	if len(left) != len(right) {
 		return nil, &connectors.Error{Kind: connectors.KindStatement, SQLState: "42601",
 			Message: "the parts of a set operation have different numbers of columns"}
@@ -113,6 +116,7 @@ func (a *analysis) values(lists []*pg.Node, s *scope) ([]column, error) {
 			}
 		}
 	}
+	a.summed = false // a subquery in it may read rows
 	return out, nil
 }
 
@@ -122,7 +126,6 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		return nil
 	}
 	s.ctes = map[string]cte{}
-	a.st.Shape.Recursive = a.st.Shape.Recursive || w.Recursive
 	a.depth++
 	defer func() { a.depth-- }()
 	for _, n := range w.Ctes {
@@ -142,15 +145,17 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 			s.ctes[c.Ctename] = cte{cols, &outlet{out: true, open: true}}
 			continue
 		}
-		recursive := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE
+		recursive, itself := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE, &outlet{out: true, open: true}
 		if recursive {
-			s.ctes[c.Ctename] = cte{a.announced(c, sel.Larg), &outlet{out: true, open: true}}
+			s.ctes[c.Ctename] = cte{a.announced(c, sel.Larg), itself}
 		}
 		before, inside, reads, single := len(a.st.Uses), len(a.rewrites), len(a.reads), oneRow(sel)
 		cols, err := a.query(sel, s, s.rowsOut)
 		if err != nil {
 			return err
 		}
+		summed := a.summed
+		a.st.Shape.Recursive = a.st.Shape.Recursive || len(itself.readers) > 0 && !isSeries(sel, c.Ctename)
 		if a.strict && recursive { // its columns may have gone round
 			for i := range cols {
 				cols[i] = a.tainted(cols[i], before)
@@ -159,7 +164,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		if cols, err = renamed(cols, c.Aliascolnames); err != nil {
 			return err
 		}
-		one := cte{append(cols, searched(c)...), &outlet{single: single}}
+		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}}
 		s.ctes[c.Ctename] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -252,13 +257,37 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 	if top {
 		a.st.Shape.Grouped, a.st.Shape.Aggregate, a.st.Shape.Where = grouped, aggregate && !grouped, n.WhereClause != nil
 	}
-	if len(n.GroupClause) > 0 && a.groupsByKey(n, s) { // each group is a row
+	byKey := len(n.GroupClause) > 0 && a.groupsByKey(n, s)
+	if byKey { // each group is a row
 		s.rowsOut = rows && (top || !smallLimit(n.LimitCount))
 		a.st.GroupsByKey = a.st.GroupsByKey || top
 	}
 	a.shape(s)
+	a.gather(n, s, (grouped || aggregate) && !byKey)
 	return a.cells(n, s, out, top)
 }
+
+// gather notes whether rows of protected relations go into an aggregate that
+// keeps them all, and whether what this level gives are summaries, which may.
+func (a *analysis) gather(n *pg.SelectStmt, s *scope, summary bool) {
+	rows := slices.ContainsFunc(s.sources, func(src *source) bool {
+		return src.wrapped || src.outlet != nil && !src.outlet.summed
+	})
+	collects := false
+	for _, part := range slices.Concat(n.TargetList, n.SortClause, []*pg.Node{n.HavingClause}) {
+		subquery := contains(part, func(n *pg.Node) bool { return n.GetSubLink() != nil }) // which may read any rows
+		rows = rows || subquery
+		collects = collects || contains(part, func(n *pg.Node) bool { return collecting[last(n.GetFuncCall().GetFuncname())] })
+	}
+	a.st.Shape.Collects = a.st.Shape.Collects || collects && rows
+	a.summed = !rows || summary && !collects
+}
+
+// collecting are the aggregates that put all rows into one: one row of them is as
+// much as all.
+var collecting = set(`array_agg string_agg json_agg jsonb_agg json_agg_strict jsonb_agg_strict json_object_agg jsonb_object_agg
+json_object_agg_strict jsonb_object_agg_strict json_object_agg_unique jsonb_object_agg_unique json_object_agg_unique_strict
+jsonb_object_agg_unique_strict xmlagg range_agg`)
 
 // distinctRows reports whether DISTINCT, or a set operation, takes nothing away, since a primary key
 // is in the select list.

@@ -28,7 +28,7 @@ const (
 	patients = 1200 // more than the built-in rules let leave in bulk
 	rowLimit = 1000 // the gateway's default
 
-	leastShare = 92.0 // percent that must be answered
+	leastShare = 95.0 // percent that must be answered
 )
 
 // question is one thing that somebody wants to know.
