@@ -460,7 +460,7 @@ func (a *analysis) matchAgainst(e *ast.MatchAgainst, s *scope, kind connectors.U
 		if err != nil {
 			return column{}, err
 		}
-		if f.source == nil || f.source.wrapped {
+		if f.source == nil || f.source.wrapped || f.source.table != nil && a.protected(f.source.table) { // the target of a write is not wrapped
 			return column{}, unsupported("full-text search is not possible over a table with protected columns", "Use LIKE on an unprotected column.")
 		}
 	}
