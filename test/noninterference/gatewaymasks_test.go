@@ -189,6 +189,10 @@ var fillPostgres = []string{
 
 var extraMariaDB = []string{
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn varchar(60), copy varchar(200) DEFAULT (concat(ssn, '!')), label varchar(200))",
+	"CREATE VIEW hv AS SELECT id, kind FROM h", "CREATE VIEW hvv AS SELECT id FROM hv", "CREATE VIEW gvv AS SELECT id, token, person FROM gv",
+	"CREATE VIEW hn AS SELECT id, g_id FROM h WHERE tok IS NOT NULL", "CREATE VIEW gn AS SELECT id, person FROM gv WHERE token IS NOT NULL",
+	"CREATE VIEW semi AS SELECT id FROM o WHERE id IN (SELECT id FROM h)", "CREATE VIEW hd AS SELECT DISTINCT kind FROM h",
+	"CREATE VIEW hg AS SELECT id FROM h UNION ALL SELECT id FROM g",
 }
 
 // masked is a sink that puts the row that first has a value in the place of each
@@ -312,8 +316,9 @@ func (w *gatewayTwin) open(t *testing.T) string {
 }
 
 func TestGatewayMasks(t *testing.T) {
-	for _, engine := range []string{"postgres", "mysql"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, name := range []string{"postgres", "mysql", "mysql through masked views"} {
+		t.Run(name, func(t *testing.T) {
+			engine, _, masked := strings.Cut(name, " ")
 			path := os.Getenv("CHAPERONE_ATTACK_" + strings.ToUpper(engine))
 			if path == "" {
 				path = "testdata/gatewaymasks_" + engine + ".sql"
@@ -327,6 +332,10 @@ func TestGatewayMasks(t *testing.T) {
 				t.Fatal(err)
 			}
 			one, two := openGatewayTwin(t, engine, 0), openGatewayTwin(t, engine, 1)
+			if masked {
+				one.throughViews(t, one.sql)
+				two.throughViews(t, two.sql)
+			}
 			counts := map[string]int{}
 			for _, text := range strings.Split(string(list), "\n") {
 				if text = strings.TrimSpace(text); text == "" || strings.HasPrefix(text, "--") {
