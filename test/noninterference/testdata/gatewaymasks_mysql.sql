@@ -358,3 +358,15 @@ INSERT INTO g (id, ssn, mrn, grp) VALUES (8888, 'abc', 'mmm1', ssn)
 INSERT INTO g (id, ssn, mrn, grp) VALUES (8889, 'abc', 'mmm2', (SELECT ssn))
 INSERT IGNORE INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm')
 INSERT INTO g (id, ssn, mrn) VALUES (7777, 'abc', '{mrn 9}')
+-- how many rows a write changed, and which of them a full-text index finds
+UPDATE w SET n = 1 WHERE MATCH(body) AGAINST ('word1')
+UPDATE w SET n = MATCH(body) AGAINST ('word1') WHERE id < 20
+DELETE FROM w WHERE MATCH(body) AGAINST ('word1')
+UPDATE w SET ssn = 'ssn1' WHERE id = 7
+UPDATE w SET ssn = 'ssn1' WHERE id < 7
+INSERT INTO w (id, ssn) VALUES (8, 'ssn1') ON DUPLICATE KEY UPDATE ssn = VALUES(ssn)
+INSERT INTO w (id, ssn) VALUES (9, 'ssn1'), (10, 'ssn1'), (11, 'ssn1') ON DUPLICATE KEY UPDATE ssn = VALUES(ssn)
+INSERT INTO w (id, n) VALUES (12, 1) ON DUPLICATE KEY UPDATE ssn = 'ssn1'
+INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 13 ON DUPLICATE KEY UPDATE ssn = 'ssn1'
+INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 14 ON DUPLICATE KEY UPDATE n = 5
+INSERT INTO w (id, ssn, n) VALUES (8000, 'ssn1', 4)
