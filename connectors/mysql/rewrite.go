@@ -194,6 +194,9 @@ func (a *analysis) derived(src *source) (string, error) {
 				b.WriteString(quote(c.name))
 			}
 		}
+		if len(src.raw)+len(src.dated) > 0 { // rows that are alike as masked differ after all, such as by a token
+			b.WriteString(", RAND()")
+		}
 		b.WriteString(lastRow)
 	}
 	return b.String(), nil
