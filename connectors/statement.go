@@ -89,7 +89,10 @@ type Statement struct {
 	Functions []Function
 	Outputs   []Output
 	Writes    []ColumnWrite
-	Shape     Shape
+	// Given are the rows of an INSERT … VALUES of MySQL, which counts a row twice
+	// if it was there and changed: that would tell what it held.
+	Given int64
+	Shape Shape
 	// GroupsByKey is true if the top level groups by a primary key of a
 	// protected relation: each group is a row then.
 	GroupsByKey bool

@@ -29,6 +29,9 @@ type analysis struct {
 	// strict is true for a definition: whatever a protected column is part of is
 	// protected.
 	strict bool
+	// ranged is true in a definition that tests for NULL what an index may begin
+	// with: rows that are found by it come in its order.
+	ranged bool
 	// keyed are the rows whose key is grouped by; harmless is true in an ORDER BY
 	// that chooses no rows.
 	keyed    map[rowOf]bool
@@ -323,7 +326,8 @@ func (a *analysis) protected(t *table) bool { return len(a.protection(t).classes
 func suggest(name string, among []string) string {
 	best, distance := "", 4
 	for _, candidate := range among {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(candidate)); d < distance && d <= len(candidate)/2 {
+		d := editDistance(strings.ToLower(name), strings.ToLower(candidate))
+		if (d < distance || d == distance && candidate < best) && d <= len(candidate)/2 { // whatever order they come in
 			best, distance = candidate, d
 		}
 	}

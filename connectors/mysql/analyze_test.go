@@ -62,6 +62,14 @@ func openClinic(tb testing.TB, variant int) *clinic {
 		"CREATE TABLE beds (id int PRIMARY KEY, ward int, ssn varchar(20), KEY by_ssn (ward, ssn), KEY by_ward (ward))",
 		"INSERT INTO beds SELECT id, id % 3, ssn FROM patients",
 		"CREATE TABLE rooms (id int PRIMARY KEY, ward int, ssn varchar(20), KEY by_ssn (ward, ssn))",
+		// Views over tables with an index in whose order a protected column shows.
+		"CREATE VIEW ward_beds AS SELECT id, ward FROM beds",
+		"CREATE VIEW roster AS SELECT id, insurance_id AS name, created_at FROM patients",
+		"CREATE VIEW roster_again AS SELECT id, name, created_at AS since FROM roster",
+		"CREATE VIEW with_mrn AS SELECT id, created_at FROM patients WHERE mrn IS NOT NULL",
+		"CREATE TABLE letters (id int PRIMARY KEY, ward int, body varchar(200), FULLTEXT KEY words (body))",
+		"INSERT INTO letters SELECT id, id % 3, notes FROM encounters WHERE id < 20",
+		"CREATE VIEW letter_wards AS SELECT l.id, l.ward FROM letters l JOIN patients p ON p.id = l.id AND p.created_at > '2001-01-01' AND l.ward > 0",
 		"INSERT INTO generated_columns (id, name) SELECT id, last_name FROM patients WHERE id < 20",
 	} {
 		if _, err := db.Exec(s); err != nil {
@@ -73,7 +81,8 @@ func openClinic(tb testing.TB, variant int) *clinic {
 		tb.Fatal(err)
 	}
 	columns := map[masking.ColumnRef]string{{Schema: server.Name, Relation: "generated_columns", Column: "name"}: "name",
-		{Schema: server.Name, Relation: "beds", Column: "ssn"}: "ssn", {Schema: server.Name, Relation: "rooms", Column: "ssn"}: "ssn"}
+		{Schema: server.Name, Relation: "beds", Column: "ssn"}: "ssn", {Schema: server.Name, Relation: "rooms", Column: "ssn"}: "ssn",
+		{Schema: server.Name, Relation: "letters", Column: "body"}: "free_text"}
 	for name, class := range clinicdata.Protected() {
 		t, c, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: server.Name, Relation: t, Column: c}] = class

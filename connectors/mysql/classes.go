@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -19,6 +20,11 @@ type protection struct {
 	// ordered is true for a view that compares protected columns: the order in
 	// which its rows come could tell what they hold.
 	ordered bool
+	// exposures are the indexes in whose order a protected column shows, each as
+	// the columns that it lacks: where one of them is read, the server does not
+	// answer from the index alone. Of a view, those of the tables beneath, as the
+	// view's own columns: no hint reaches there.
+	exposures [][]string
 	// relies are the relations, besides this one, whose definitions count.
 	relies []*table
 }
@@ -76,6 +82,7 @@ func (a *analysis) protectTable(t *table, p *protection) {
 			p.classes[c.name] = columnClass{Class: class}
 		}
 	}
+	defer func() { p.exposures = exposedBy(t, p) }()
 	// A generated column may be made of another one.
 	for again := len(p.classes) > 0; again; {
 		again = false
@@ -89,6 +96,78 @@ func (a *analysis) protectTable(t *table, p *protection) {
 			}
 		}
 	}
+}
+
+// exposedBy are the exposures of a table. An index that begins with another
+// column is read for that column's sake, whatever it lacks.
+func exposedBy(t *table, p *protection) (out [][]string) {
+	for _, index := range exposing(t, p, nil) {
+		var lacks []string
+		for _, c := range t.columns {
+			if _, protected := p.classes[c.name]; protected && slices.Contains(c.leads, index) {
+				lacks = t.lackedBy(index, p)
+			}
+		}
+		out = append(out, lacks)
+	}
+	return out
+}
+
+// lackedBy are the unprotected columns, of types that every function takes, that
+// are not in an index, nor in the primary key, which is part of each.
+func (t *table) lackedBy(index string, p *protection) (out []string) {
+	for _, c := range t.columns {
+		simple := isText(c.dataType) || isNumber(c.dataType) || slices.Contains([]string{"date", "datetime", "timestamp"}, c.dataType)
+		if _, protected := p.classes[c.name]; simple && !protected && c.key != "PRI" && !slices.Contains(c.leads, index) && !slices.Contains(c.within, index) {
+			out = append(out, c.name)
+		}
+	}
+	return out
+}
+
+// exposedThrough are the exposures of a view by one of its sources: what it shows
+// of the columns that an index beneath lacks. One that the view's own conditions
+// read is enough.
+func (t *table) exposedThrough(src *source, columns []column, exposures [][]string) (out [][]string) {
+	for _, lacks := range exposures {
+		if slices.ContainsFunc(src.columns, func(c column) bool { return c.tested && slices.Contains(lacks, c.name) }) {
+			continue
+		}
+		var shown []string
+		for i, c := range columns {
+			if c.base == src && c.ref != nil && slices.Contains(lacks, c.ref.Column) {
+				shown = append(shown, t.columns[i].name)
+			}
+		}
+		out = append(out, shown)
+	}
+	return out
+}
+
+// shields are columns of a view whose reading keeps a server off all of the
+// exposing indexes beneath, and whether there are such.
+func (p *protection) shields() (columns []string, ok bool) {
+	for _, lacks := range p.exposures {
+		if len(lacks) == 0 {
+			return nil, false
+		}
+		if !slices.ContainsFunc(lacks, func(name string) bool { return slices.Contains(columns, name) }) {
+			columns = append(columns, lacks[0])
+		}
+	}
+	return columns, true
+}
+
+// shielding is a condition that always holds, but for which columns are read.
+func shielding(columns []string) string {
+	var list []string
+	for _, name := range columns {
+		list = append(list, "COALESCE(CHAR_LENGTH("+quote(name)+"), 0) >= 0")
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(list, " AND ")
 }
 
 // generatedFrom reports whether an expression reads a protected column, and of
@@ -141,6 +220,7 @@ func (a *analysis) protectView(t *table, p *protection) {
 			return
 		}
 	}
+	p.ordered = inner.ranged
 	for _, u := range inner.st.Uses {
 		p.ordered = p.ordered || (u.Kind != connectors.UseOutput && u.Kind != connectors.UseExpression)
 	}
@@ -148,6 +228,11 @@ func (a *analysis) protectView(t *table, p *protection) {
 		one := a.cat.tables[a.cat.tableKey(name)]
 		p.relies = append(p.relies, one)
 		p.ordered = p.ordered || inner.protection(one).ordered
+	}
+	for _, src := range inner.rewrites {
+		if !src.aside {
+			p.exposures = append(p.exposures, t.exposedThrough(src, columns, inner.protection(src.table).exposures)...)
+		}
 	}
 	for i, c := range columns {
 		name := t.columns[i].name

@@ -46,6 +46,9 @@ func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
 	cfg.DBName, cfg.Collation, cfg.TLS = cmp.Or(t.MaskedSchema, t.Database), collation, t.TLS
 	cfg.Timeout = t.ConnectTimeout
+	// A write counts the rows that it found, as PostgreSQL does: how many it changed
+	// would tell which of them held the value already.
+	cfg.ClientFoundRows = true
 	cfg.InterpolateParams, cfg.MultiStatements, cfg.ParseTime = false, false, false
 	cfg.AllowAllFiles, cfg.AllowCleartextPasswords, cfg.AllowOldPasswords = false, false, false
 	cfg.AllowFallbackToPlaintext, cfg.CheckConnLiveness = false, false

@@ -190,6 +190,7 @@ func (a *analysis) conjunct(e ast.ExprNode, s *scope) {
 		if err != nil || f.source == nil || !f.own || i >= len(v.found) && ref.Name.Table.L == "" {
 			continue
 		}
+		f.column.tested = true
 		if !slices.Contains(sources, f.source) {
 			sources = append(sources, f.source)
 		}
@@ -329,13 +330,21 @@ func (a *analysis) expression(e ast.ExprNode, s *scope, kind connectors.UseKind,
 	case *ast.WindowFuncExpr:
 		return a.windowFunction(e, s, kind, order)
 	case *ast.SubqueryExpr:
+		inside := len(a.rewrites)
 		cols, err := a.query(e.Query, &scope{parent: s, nested: true}, false)
 		if err != nil {
 			return column{}, err
 		}
+		for _, src := range a.rewrites[inside:] {
+			src.aside = true
+		}
 		return a.mixed(cols), nil
-	case *ast.ExistsSubqueryExpr:
-		_, err := a.expr(e.Sel, s, kind, order)
+	case *ast.ExistsSubqueryExpr: // which a server may make a join
+		sub, ok := e.Sel.(*ast.SubqueryExpr)
+		if !ok {
+			return column{}, unsupported("this form of EXISTS is not understood", "")
+		}
+		_, err := a.query(sub.Query, &scope{parent: s, nested: true}, false)
 		return column{}, err
 	case *ast.VariableExpr:
 		return column{}, unsupported("user and system variables are not possible through the gateway", "Use parameters.")
@@ -467,7 +476,14 @@ func (a *analysis) reference(e *ast.ColumnNameExpr, s *scope, kind connectors.Us
 
 // nullTest is fine on any column: masks keep NULL.
 func (a *analysis) nullTest(e ast.ExprNode, s *scope, order lookupOrder) (column, error) {
+	before := len(a.st.Uses)
 	_, err := a.expr(e, s, connectors.UseExpression, order)
+	if a.strict {
+		for _, u := range a.st.Uses[before:] {
+			t := a.cat.tables[a.cat.tableKey(u.Column.Relation)]
+			a.ranged = a.ranged || t.kind == "view" || len(t.column(u.Column.Column).leads) > 0
+		}
+	}
 	return column{}, err
 }
 
@@ -478,7 +494,7 @@ func (a *analysis) matchAgainst(e *ast.MatchAgainst, s *scope, kind connectors.U
 		if err != nil {
 			return column{}, err
 		}
-		if f.source == nil || f.source.wrapped {
+		if f.source == nil || f.source.wrapped || f.source.table != nil && a.protected(f.source.table) { // the target of a write is not wrapped
 			return column{}, unsupported("full-text search is not possible over a table with protected columns", "Use LIKE on an unprotected column.")
 		}
 	}

@@ -108,6 +108,7 @@ func (a *analysis) using(n *ast.Join, ls, rs []shown, left, right []*source, s *
 		a.compared(y.column, connectors.UseJoin)
 		merged[strings.ToLower(name)], s.merged[strings.ToLower(name)] = true, true
 		x.column.used, y.column.used = true, true
+		x.column.tested, y.column.tested = true, true
 		one := a.merge(*x.column, *y.column)
 		stars = append(stars, shown{x.name, nil, &one})
 		if len(left) > 0 && len(right) > 0 {
@@ -240,7 +241,8 @@ func (a *analysis) tableSourceOf(ref *ast.TableSource, t *table, name string) (*
 			a.stamped[one.name] = true
 		}
 	}
-	src := &source{name: name, table: t, ref: ref, wrapped: protected || known.ordered || a.throughView(t), raw: map[string]string{}, sought: map[string]bool{}}
+	wrapped := protected || known.ordered || len(known.exposures) > 0 || a.throughView(t)
+	src := &source{name: name, table: t, ref: ref, wrapped: wrapped, raw: map[string]string{}, sought: map[string]bool{}}
 	for _, c := range t.columns {
 		base := masking.ColumnRef{Schema: t.schema, Relation: t.name, Column: c.name}
 		col := column{name: c.name, ref: &base, plain: true, origin: base}

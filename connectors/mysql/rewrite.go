@@ -164,16 +164,23 @@ func (a *analysis) derived(src *source) (string, error) {
 			list = append(list, dated(c, src.movedBy)+" AS "+quote(hidden))
 		}
 	}
-	if len(list) == 0 { // such as for count(*)
+	shown := len(list) > 0
+	if !shown { // such as for count(*)
 		list = append(list, "1 AS "+quote(hiddenPrefix+"none"))
 	}
 	var b strings.Builder
 	b.WriteString("SELECT " + strings.Join(list, ", "))
 	b.WriteString(" FROM " + quote(a.stored(src.table)) + "." + quote(src.table.name))
-	if ignored := exposing(src, known); len(ignored) > 0 && a.cat.masked == "" { // a view has no indexes
-		b.WriteString(" IGNORE INDEX (" + strings.Join(ignored, ", ") + ")")
+	if src.table.kind == "table" && a.cat.masked == "" { // a view has no indexes
+		b.WriteString(ignoring(exposing(src.table, known, src.sought)))
 	}
-	if known.ordered {
+	sorted := known.ordered
+	if src.table.kind == "view" && shown && !sorted {
+		shields, ok := known.shields()
+		b.WriteString(shielding(shields))
+		sorted = !ok
+	}
+	if sorted {
 		// By every visible column as masked, so that the order in which the view
 		// made its rows is lost. Without a LIMIT, MariaDB would drop the order.
 		b.WriteString(" ORDER BY ")
@@ -189,32 +196,35 @@ func (a *analysis) derived(src *source) (string, error) {
 				b.WriteString(quote(c.name))
 			}
 		}
-		b.WriteString(" LIMIT 18446744073709551615")
+		if len(src.raw)+len(src.dated) > 0 { // rows that are alike as masked differ after all, such as by a token
+			b.WriteString(", RAND()")
+		}
+		b.WriteString(lastRow)
 	}
 	return b.String(), nil
 }
+
+// lastRow is a LIMIT that leaves out nothing.
+const lastRow = " LIMIT 18446744073709551615"
 
 // exposing are the indexes in whose order a protected column shows: rows that
 // are read through one come in that order. One that a raw comparison needs is
 // left, and so is one that has it at a later place, if no other begins alike:
 // which of a group's rows come first is less than to read the table whole.
-func exposing(src *source, known *protection) []string {
-	if src.table.kind != "table" {
-		return nil
-	}
+func exposing(t *table, known *protection, sought map[string]bool) []string {
 	ordered, needed := map[string]bool{}, map[string]bool{}
 	var list []string
-	for _, c := range src.table.columns {
+	for _, c := range t.columns {
 		_, protected := known.classes[c.name]
 		for i, index := range slices.Concat(c.leads, c.within) {
 			ordered[index] = ordered[index] || protected
-			needed[index] = needed[index] || src.sought[c.name]
+			needed[index] = needed[index] || sought[c.name]
 			if protected && i < len(c.leads) {
 				list = append(list, index)
 			}
 		}
 	}
-	for _, c := range src.table.columns {
+	for _, c := range t.columns {
 		if _, protected := known.classes[c.name]; protected || !slices.ContainsFunc(c.leads, func(index string) bool { return !ordered[index] }) {
 			continue
 		}
@@ -224,11 +234,19 @@ func exposing(src *source, known *protection) []string {
 			}
 		}
 	}
-	list = slices.DeleteFunc(list, func(index string) bool { return needed[index] })
-	for i := range list {
-		list[i] = quote(list[i])
+	return slices.DeleteFunc(list, func(index string) bool { return needed[index] })
+}
+
+// ignoring is the hint that keeps a server from reading a table through indexes.
+func ignoring(indexes []string) string {
+	if len(indexes) == 0 {
+		return ""
 	}
-	return list
+	var list []string
+	for _, name := range indexes {
+		list = append(list, quote(name))
+	}
+	return " IGNORE INDEX (" + strings.Join(list, ", ") + ")"
 }
 
 // computed stands for an expression over protected columns: it is not

@@ -37,6 +37,8 @@ type column struct {
 	// used is true once the statement names it, so that its derived table must
 	// have it.
 	used bool
+	// tested is true once a condition names it.
+	tested bool
 	// base is the reference to the table that it is a column of, and via the
 	// source of the level at hand through which it came.
 	base, via *source
@@ -69,6 +71,7 @@ type source struct {
 	outlet   *outlet   // of what it stands for
 	within   []*outlet // it is read inside of these
 	person   bool      // its rows are one person's, by a lookup
+	aside    bool      // of a subquery that stands for a value: no rows come in its order
 }
 
 // reaches reports whether rows of a source can reach the result, also through

@@ -137,6 +137,9 @@ func (s *session) change(ctx context.Context, sink connectors.Sink) (affected in
 	if err != nil {
 		return 0, s.failed(ctx, err)
 	}
+	if s.st.Given > 0 {
+		return s.st.Given, nil
+	}
 	if affected, err = res.RowsAffected(); err != nil {
 		return 0, s.failed(ctx, err)
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -57,7 +58,19 @@ func (a *analysis) viewText(t *table) string {
 			list = append(list, a.mask(class.Class, c)+" AS "+quote(c.name))
 		}
 	}
-	return "SELECT " + strings.Join(list, ", ") + " FROM " + quote(t.schema) + "." + quote(t.name)
+	text := "SELECT " + strings.Join(list, ", ") + " FROM " + quote(t.schema) + "." + quote(t.name)
+	shields, ok := known.shields()
+	switch {
+	case t.kind == "table":
+		return text + ignoring(exposing(t, known, nil))
+	case ok:
+		return text + shielding(shields)
+	}
+	var places []string
+	for i := range list {
+		places = append(places, strconv.Itoa(i+1))
+	}
+	return text + " ORDER BY " + strings.Join(places, ", ") + lastRow
 }
 
 // birthYear is the mask with the server's own date: a view lives longer than a

@@ -58,6 +58,7 @@ func (a *analysis) insert(n *ast.InsertStmt) error {
 			return err
 		}
 	}
+	a.st.Given = int64(len(n.Lists))
 	for _, row := range n.Lists {
 		if err := allColumns(n, len(row), src); err != nil {
 			return err
@@ -68,7 +69,14 @@ func (a *analysis) insert(n *ast.InsertStmt) error {
 			}
 		}
 	}
-	return a.onDuplicate(n.OnDuplicate, s, src)
+	writes := len(a.st.Writes)
+	if err := a.onDuplicate(n.OnDuplicate, s, src); err != nil {
+		return err
+	}
+	if n.Select != nil && len(a.st.Writes) > writes { // see Statement.Given
+		return unsupported("ON DUPLICATE KEY UPDATE of a protected column is for VALUES only: how many rows changed would tell which held the value", "Insert VALUES.")
+	}
+	return nil
 }
 
 func (a *analysis) update(n *ast.UpdateStmt) error {

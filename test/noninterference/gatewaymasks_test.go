@@ -115,6 +115,9 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 			q(seen.Format("2006-01-02")), q(seen.Format("2006-01-02")+fmt.Sprintf(" %02d:00:00", (id*(7+variant))%24)), q("note "+secret(variant, 300+id)), q(mrn), q(secret(variant, 400+id))))
 		exec(fmt.Sprintf("INSERT INTO h VALUES (%d, %d, %s, 'k%d', %s)", id, 1+(id*5)%gatewayRows, q(tok), id%4, q(mrn)))
 		exec(fmt.Sprintf("INSERT INTO o VALUES (%d, %d, 'l%d', %s)", id, id%6, id%7, q(secret(9, id))))
+		if engine == "mysql" { // who has which of two values differs
+			exec(fmt.Sprintf("INSERT INTO w VALUES (%d, 'ssn%d', 0, 'word%d')", id, (id+variant)%2, (id+variant)%2))
+		}
 		exec(fmt.Sprintf("INSERT INTO dflt (id, ssn) VALUES (%d, %s)", id, q(secret(variant, 400+id))))
 		w.mrn[fmt.Sprint(id)] = mrn
 		first := func(name string, v any) {
@@ -152,7 +155,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	}
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
-		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
+		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -189,6 +192,11 @@ var fillPostgres = []string{
 
 var extraMariaDB = []string{
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn varchar(60), copy varchar(200) DEFAULT (concat(ssn, '!')), label varchar(200))",
+	"CREATE VIEW hv AS SELECT id, kind FROM h", "CREATE VIEW hvv AS SELECT id FROM hv", "CREATE VIEW gvv AS SELECT id, token, person FROM gv",
+	"CREATE VIEW hn AS SELECT id, g_id FROM h WHERE tok IS NOT NULL", "CREATE VIEW gn AS SELECT id, person FROM gv WHERE token IS NOT NULL",
+	"CREATE VIEW semi AS SELECT id FROM o WHERE id IN (SELECT id FROM h)", "CREATE VIEW hd AS SELECT DISTINCT kind FROM h",
+	"CREATE VIEW hg AS SELECT id FROM h UNION ALL SELECT id FROM g",
+	"CREATE TABLE w (id int PRIMARY KEY, ssn varchar(60), n int, body varchar(60), FULLTEXT KEY words (body))",
 }
 
 // masked is a sink that puts the row that first has a value in the place of each
@@ -291,8 +299,12 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 func (w *gatewayTwin) open(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, q := range []string{"SELECT id, n, label, tok FROM o ORDER BY id", "SELECT id, person, grp, NULL FROM g ORDER BY id", "SELECT id, g_id, kind, NULL FROM h ORDER BY id",
-		"SELECT id, NULL, label, NULL FROM dflt ORDER BY id"} {
+	list := []string{"SELECT id, n, label, tok FROM o ORDER BY id", "SELECT id, person, grp, NULL FROM g ORDER BY id", "SELECT id, g_id, kind, NULL FROM h ORDER BY id",
+		"SELECT id, NULL, label, NULL FROM dflt ORDER BY id"}
+	if w.engine.Name() == "mysql" {
+		list = append(list, "SELECT id, n, NULL, NULL FROM w ORDER BY id")
+	}
+	for _, q := range list {
 		rows, err := w.sql.QueryContext(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
@@ -312,8 +324,9 @@ func (w *gatewayTwin) open(t *testing.T) string {
 }
 
 func TestGatewayMasks(t *testing.T) {
-	for _, engine := range []string{"postgres", "mysql"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, name := range []string{"postgres", "mysql", "mysql through masked views"} {
+		t.Run(name, func(t *testing.T) {
+			engine, _, masked := strings.Cut(name, " ")
 			path := os.Getenv("CHAPERONE_ATTACK_" + strings.ToUpper(engine))
 			if path == "" {
 				path = "testdata/gatewaymasks_" + engine + ".sql"
@@ -327,6 +340,10 @@ func TestGatewayMasks(t *testing.T) {
 				t.Fatal(err)
 			}
 			one, two := openGatewayTwin(t, engine, 0), openGatewayTwin(t, engine, 1)
+			if masked {
+				one.throughViews(t, one.sql)
+				two.throughViews(t, two.sql)
+			}
 			counts := map[string]int{}
 			for _, text := range strings.Split(string(list), "\n") {
 				if text = strings.TrimSpace(text); text == "" || strings.HasPrefix(text, "--") {

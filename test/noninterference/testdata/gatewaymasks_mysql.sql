@@ -258,6 +258,29 @@ SELECT g.id FROM o RIGHT JOIN g ON g.mrn = '{mrn 7}' LIMIT 50
 SELECT id FROM g WHERE id IN (SELECT id FROM g WHERE mrn = '{mrn 7}') OR id > 3 LIMIT 10
 SELECT o.id, x.id FROM o LEFT JOIN (SELECT g.id FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id) x ON x.id > 0 WHERE o.id = 1 LIMIT 10
 SELECT group_concat(g.id) FROM g LEFT JOIN o ON g.mrn = '{mrn 7}' AND o.id = g.id
+-- tables and views whose rows the server could take from an index of raw values, in its order
+SELECT id FROM g LIMIT 30
+SELECT kind FROM h LIMIT 30
+SELECT count(*), group_concat(id) FROM h WHERE id < 100
+SELECT id FROM gv LIMIT 30
+SELECT id FROM (SELECT id, note FROM gv) x LIMIT 30
+SELECT token FROM gv LIMIT 30
+SELECT group_concat(id) FROM gv
+SELECT id FROM gvv LIMIT 30
+SELECT id FROM gvv WHERE token IS NOT NULL LIMIT 30
+SELECT kind FROM gw LIMIT 30
+SELECT id FROM hv LIMIT 30
+SELECT id, kind FROM hv LIMIT 30
+SELECT DISTINCT kind FROM hv LIMIT 30
+SELECT group_concat(id) FROM hv
+SELECT count(*) FROM hv
+SELECT id FROM hvv LIMIT 30
+SELECT a.id FROM hvv a JOIN o ON o.id = a.id LIMIT 30
+SELECT id FROM hn LIMIT 30
+SELECT id FROM gn LIMIT 30
+SELECT id FROM semi LIMIT 30
+SELECT kind FROM hd LIMIT 30
+SELECT id FROM hg LIMIT 60
 -- writes, each of which a person would have approved
 UPDATE dflt SET label = DEFAULT(copy) WHERE id < 9
 INSERT INTO o (id, tok) SELECT 100 + id, tok FROM g
@@ -335,3 +358,15 @@ INSERT INTO g (id, ssn, mrn, grp) VALUES (8888, 'abc', 'mmm1', ssn)
 INSERT INTO g (id, ssn, mrn, grp) VALUES (8889, 'abc', 'mmm2', (SELECT ssn))
 INSERT IGNORE INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm')
 INSERT INTO g (id, ssn, mrn) VALUES (7777, 'abc', '{mrn 9}')
+-- how many rows a write changed, and which of them a full-text index finds
+UPDATE w SET n = 1 WHERE MATCH(body) AGAINST ('word1')
+UPDATE w SET n = MATCH(body) AGAINST ('word1') WHERE id < 20
+DELETE FROM w WHERE MATCH(body) AGAINST ('word1')
+UPDATE w SET ssn = 'ssn1' WHERE id = 7
+UPDATE w SET ssn = 'ssn1' WHERE id < 7
+INSERT INTO w (id, ssn) VALUES (8, 'ssn1') ON DUPLICATE KEY UPDATE ssn = VALUES(ssn)
+INSERT INTO w (id, ssn) VALUES (9, 'ssn1'), (10, 'ssn1'), (11, 'ssn1') ON DUPLICATE KEY UPDATE ssn = VALUES(ssn)
+INSERT INTO w (id, n) VALUES (12, 1) ON DUPLICATE KEY UPDATE ssn = 'ssn1'
+INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 13 ON DUPLICATE KEY UPDATE ssn = 'ssn1'
+INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 14 ON DUPLICATE KEY UPDATE n = 5
+INSERT INTO w (id, ssn, n) VALUES (8000, 'ssn1', 4)
