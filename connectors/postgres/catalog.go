@@ -82,11 +82,12 @@ var systemRelations = map[string]bool{
 }
 
 // telling are the columns of those that tell of values all the same: how
-// many pages rows fill, how many of them a partial index holds, the bounds of
+// many pages rows fill, how many of them a partial index holds, how many pieces
+// a TOAST table keeps long values in, the bounds of
 // partitions, values of columns that were added. This is what stands for them.
 var telling = map[string]map[string]string{
 	"pg_catalog.pg_class": {"relpages": "0", "relallvisible": "0", "relpartbound": "NULL::pg_catalog.pg_node_tree",
-		"reltuples": "CASE WHEN relkind IN ('i', 'I') THEN -1::float4 ELSE reltuples END"},
+		"reltuples": "CASE WHEN relkind IN ('i', 'I', 't') THEN -1::float4 ELSE reltuples END"},
 	"pg_catalog.pg_attribute": {"attmissingval": "NULL::text[]"},
 }
 

@@ -155,7 +155,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	}
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
-		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
+		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id", "lengthy.ssn": "ssn"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -182,12 +182,13 @@ var extraPostgres = []string{
 	"CREATE MATERIALIZED VIEW gm AS SELECT id, tok, g AS whole FROM g",
 	"CREATE TABLE gen (id int PRIMARY KEY, tok text, up text GENERATED ALWAYS AS (upper(tok)) STORED)",
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn text, copy text, label text)",
+	"CREATE TABLE lengthy (id int PRIMARY KEY, ssn text)", "ALTER TABLE lengthy ALTER ssn SET STORAGE EXTERNAL",
 }
 
 var fillPostgres = []string{
 	"INSERT INTO past SELECT id, g, ARRAY[g] FROM g",
 	"INSERT INTO nested SELECT id, ROW(id, g)::wrap, ARRAY[ROW(id, g)::wrap], g::gdom, ARRAY[g::gdom] FROM g",
-	"REFRESH MATERIALIZED VIEW gm",
+	"REFRESH MATERIALIZED VIEW gm", "INSERT INTO lengthy SELECT id, repeat(ssn, 100 * ascii(ssn)) FROM g",
 }
 
 var extraMariaDB = []string{

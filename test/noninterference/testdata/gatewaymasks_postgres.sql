@@ -355,3 +355,5 @@ MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND length(g.ssn) 
 MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND g.mrn = '{mrn 3}' THEN UPDATE SET grp = 'm3'
 MERGE INTO g USING o ON o.id = g.id AND o.tok > g.ssn WHEN MATCHED THEN UPDATE SET grp = 'm4'
 MERGE INTO g USING (SELECT id, label FROM o) x ON x.id = g.id AND x.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT g.ssn)
+-- how many pieces the long values of a table are kept in
+SELECT t.reltuples FROM pg_class c JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.relname = 'lengthy'
