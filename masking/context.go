@@ -61,6 +61,44 @@ func wordTable(lists map[contexts]string) map[string]contexts {
 	return table
 }
 
+// What most words differ in from all context words: their first letter and
+// length, and from the stems: their first and last letter. It spares the look-up.
+var (
+	wordLengths = func() (lengths [256]uint32) { // by first letter, as bits
+		for word := range contextWords {
+			lengths[word[0]] |= 1 << len(word)
+		}
+		return lengths
+	}()
+	stemStarts, stemEnds = func() (starts, ends [256]bool) {
+		for _, s := range contextStems {
+			starts[s.stem[0]], ends[s.stem[len(s.stem)-1]] = true, true
+		}
+		return starts, ends
+	}()
+)
+
+// contextOfWord is what a word in lower case speaks of, stems apart.
+func contextOfWord(word []byte) contexts {
+	if wordLengths[word[0]]&(1<<len(word)) == 0 {
+		return 0
+	}
+	return contextWords[string(word)]
+}
+
+// contextOfStem is what the stems at either end of a word speak of.
+func contextOfStem(word []byte) (about contexts) {
+	if !stemStarts[word[0]] && !stemEnds[word[len(word)-1]] {
+		return 0
+	}
+	for _, s := range contextStems {
+		if bytes.HasPrefix(word, s.stem) || bytes.HasSuffix(word, s.stem) {
+			about |= s.about
+		}
+	}
+	return about
+}
+
 // contextsOf splits text into words at everything that is no ASCII letter and
 // where camel case begins a new one. It does not allocate.
 func contextsOf[T string | []byte](text T) contexts {
@@ -74,14 +112,9 @@ func contextsOf[T string | []byte](text T) contexts {
 			return
 		}
 		word := pair[previous:n]
-		about |= contextWords[string(word)]
+		about |= contextOfWord(word) | contextOfStem(word)
 		if previous > 0 {
-			about |= contextWords[string(pair[:n])]
-		}
-		for _, s := range contextStems {
-			if bytes.HasPrefix(word, s.stem) || bytes.HasSuffix(word, s.stem) {
-				about |= s.about
-			}
+			about |= contextOfWord(pair[:n])
 		}
 		copy(pair[:], word)
 		previous = len(word)
