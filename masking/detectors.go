@@ -131,6 +131,7 @@ func (sc *scan) accepts(s span) bool {
 	return s.to > 0 && (s.context == 0 || sc.hasContext(s))
 }
 
+// hasContext is accepts for a candidate that needs a context.
 func (sc *scan) hasContext(s span) bool {
 	value := sc.text[s.from:s.to]
 	if sc.sure[string(value)] {
