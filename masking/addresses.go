@@ -105,6 +105,11 @@ func findIPv6(text []byte, from int) span {
 		if i < 0 {
 			return span{}
 		}
+		if next := at + i + 1; next == len(text) || (text[next] != ':' && !isHex(text[next])) { // as in "BP: 120"
+			from = next
+			at = from
+			continue
+		}
 		start, colons, digits, gap := at+i, 0, 0, false
 		for start > from && isHex(text[start-1]) {
 			start--

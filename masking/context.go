@@ -51,53 +51,68 @@ var contextStems = []struct {
 	about contexts
 }{{[]byte("phone"), aboutPhone}, {[]byte("mobile"), aboutPhone}, {[]byte("fax"), aboutPhone}, {[]byte("mrn"), aboutMRN}}
 
-func wordTable(lists map[contexts]string) map[string]contexts {
-	table := map[string]contexts{}
+// contextWord is a context word and what it speaks of.
+type contextWord struct {
+	word  string
+	about contexts
+}
+
+// wordTable sorts the words by their first letter: few are then compared.
+func wordTable(lists map[contexts]string) (table [256][]contextWord) {
 	for about, list := range lists {
 		for _, word := range strings.Fields(list) {
-			table[word] |= about
+			table[word[0]] = append(table[word[0]], contextWord{word, about})
 		}
 	}
 	return table
 }
 
+// contextOfWord is what a word in lower case speaks of, stems apart.
+func contextOfWord(word []byte) (about contexts) {
+	for _, w := range contextWords[word[0]] {
+		if w.word == string(word) {
+			about |= w.about
+		}
+	}
+	return about
+}
+
+// stemStarts and stemEnds are the first and last letters of the stems.
+var stemStarts, stemEnds = func() (starts, ends [256]bool) {
+	for _, s := range contextStems {
+		starts[s.stem[0]], ends[s.stem[len(s.stem)-1]] = true, true
+	}
+	return starts, ends
+}()
+
+// contextOfStem is what the stems at either end of a word speak of.
+func contextOfStem(word []byte) (about contexts) {
+	if !stemStarts[word[0]] && !stemEnds[word[len(word)-1]] {
+		return 0
+	}
+	for _, s := range contextStems {
+		if bytes.HasPrefix(word, s.stem) || bytes.HasSuffix(word, s.stem) {
+			about |= s.about
+		}
+	}
+	return about
+}
+
 // contextsOf splits text into words at everything that is no ASCII letter and
 // where camel case begins a new one. It does not allocate.
-func contextsOf[T string | []byte](text T) contexts {
-	var (
-		about contexts
-		pair  [2 * contextBytes]byte // the previous word and the current one
-	)
+func contextsOf[T string | []byte](text T) (about contexts) {
+	var pair [2 * contextBytes]byte // the previous word and the current one
 	previous, n := 0, 0
-	flush := func() {
-		if n == previous {
-			return
-		}
-		word := pair[previous:n]
-		about |= contextWords[string(word)]
-		if previous > 0 {
-			about |= contextWords[string(pair[:n])]
-		}
-		for _, s := range contextStems {
-			if bytes.HasPrefix(word, s.stem) || bytes.HasSuffix(word, s.stem) {
-				about |= s.about
-			}
-		}
-		copy(pair[:], word)
-		previous = len(word)
-		n = previous
-	}
 	lower := false
 	for i := range len(text) {
-		b := text[i]
-		upper := b >= 'A' && b <= 'Z'
-		if upper {
-			b += 'a' - 'A'
+		b := smallLetter[text[i]]
+		upper := b != text[i]
+		if (b == 0 || (upper && lower) || n == len(pair)) && n > previous {
+			about |= contextOfPair(pair[:n], previous)
+			previous = copy(pair[:], pair[previous:n])
+			n = previous
 		}
-		if b < 'a' || b > 'z' || (upper && lower) || n == len(pair) {
-			flush()
-		}
-		if lower = b >= 'a' && b <= 'z' && !upper; lower || upper {
+		if lower = b != 0 && !upper; b != 0 {
 			if n == len(pair) { // a word longer than any of ours
 				previous, n = 0, 0
 			}
@@ -105,6 +120,27 @@ func contextsOf[T string | []byte](text T) contexts {
 			n++
 		}
 	}
-	flush()
+	if n > previous {
+		about |= contextOfPair(pair[:n], previous)
+	}
+	return about
+}
+
+// smallLetter is an ASCII letter in lower case, 0 for every other sign.
+var smallLetter = func() (table [256]byte) {
+	for b := byte('a'); b <= 'z'; b++ {
+		table[b], table[b-'a'+'A'] = b, b
+	}
+	return table
+}()
+
+// contextOfPair is what the word pair[previous:] speaks of, and the two words
+// together.
+func contextOfPair(pair []byte, previous int) contexts {
+	word := pair[previous:]
+	about := contextOfWord(word) | contextOfStem(word)
+	if previous > 0 {
+		about |= contextOfWord(pair)
+	}
 	return about
 }

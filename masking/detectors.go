@@ -128,9 +128,11 @@ type scan struct {
 // accepts reports whether a candidate was found and has the context it needs:
 // in the column's name, or shortly before.
 func (sc *scan) accepts(s span) bool {
-	if s.to == 0 || s.context == 0 {
-		return s.to > 0
-	}
+	return s.to > 0 && (s.context == 0 || sc.hasContext(s))
+}
+
+// hasContext is accepts for a candidate that needs a context.
+func (sc *scan) hasContext(s span) bool {
 	value := sc.text[s.from:s.to]
 	if sc.sure[string(value)] {
 		return true
@@ -232,9 +234,10 @@ func mrnFinder(expression string) (func([]byte, int) span, error) {
 	if pattern.MatchString(replacement(detectMRN)) || pattern.MatchString(RedactText) {
 		return nil, errors.New("MRN pattern matches the text that replaces a record number, " + replacement(detectMRN))
 	}
-	prefix, _ := pattern.LiteralPrefix()
+	literal, _ := pattern.LiteralPrefix()
+	prefix := []byte(literal)
 	return func(text []byte, from int) span {
-		if prefix != "" && !bytes.Contains(text[from:], []byte(prefix)) {
+		if !bytes.Contains(text[from:], prefix) {
 			return span{} // much faster than the pattern
 		}
 		for from < len(text) {
