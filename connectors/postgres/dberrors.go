@@ -101,6 +101,7 @@ var states = map[string]template{
 	"42P10": {kind: connectors.KindStatement, message: "a column is not where the statement needs it",
 		hint: "With DISTINCT, ORDER BY takes what is in the select list; ON CONFLICT takes a unique key."},
 	"42P20": {kind: connectors.KindStatement, message: "a window function is not allowed there", hint: "Compute it in a subquery."},
+	"25P03": {kind: connectors.KindTimeout, message: "the statement's time was up before it ran", retryable: true},
 	"53300": {kind: connectors.KindUnavailable, message: "the database has no connection left", retryable: true},
 	"54000": {kind: connectors.KindStatement, message: "a value or the statement is larger than the database allows"},
 	"55P03": {kind: connectors.KindConflict, message: "a lock could not be had in time", retryable: true},

@@ -222,7 +222,16 @@ func TestSession(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	s := open(t, db)
+	s := open(t, db) // by a gateway that is too slow to go on
+	if _, err := s.Prepare(t.Context(), ask("SELECT 1", 0), nil, connectors.Limits{Timeout: 50 * time.Millisecond, LockTimeout: time.Second, MaxAffected: -1}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // at least a second is left idle
+	var late *connectors.Error
+	if _, err := s.Execute(t.Context(), &collect{}); !errors.As(err, &late) || late.Kind != connectors.KindTimeout {
+		t.Errorf("too late: %v", err)
+	}
+	s = open(t, db)
 	st := ask("SELECT 1", 0)
 	st.Stamps = []connectors.Stamp{{Kind: "relation", Name: "public\x00gone", Value: "x"}}
 	if _, err := s.Prepare(t.Context(), st, nil, bounds); err != connectors.ErrCatalogChanged { //nolint:errorlint // the very value
