@@ -1,8 +1,9 @@
 package postgres
 
 import (
-	pg "github.com/pganalyze/pg_query_go/v6"
 	"slices"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 )
