@@ -142,6 +142,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 		for _, s := range fillPostgres {
 			exec(s)
 		}
+		exec("INSERT INTO wide SELECT n, md5(n::text || $1), repeat('x', 700) FROM generate_series(1, 1000) n", fmt.Sprint(variant))
 		exec("VACUUM ANALYZE")
 	} else {
 		exec("ANALYZE TABLE g, h, o")
@@ -155,7 +156,7 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	}
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
-		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
+		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "wide.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -182,6 +183,8 @@ var extraPostgres = []string{
 	"CREATE MATERIALIZED VIEW gm AS SELECT id, tok, g AS whole FROM g",
 	"CREATE TABLE gen (id int PRIMARY KEY, tok text, up text GENERATED ALWAYS AS (upper(tok)) STORED)",
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn text, copy text, label text)",
+	"CREATE TABLE wide (id int, ssn text, pad text)", "CREATE INDEX wide_ssn ON wide (ssn, id)", // so wide that an index is read for the id
+	"CREATE VIEW widev AS SELECT id, ssn FROM wide", "CREATE VIEW widen AS SELECT id FROM wide", "CREATE VIEW widenn AS SELECT id FROM widen",
 }
 
 var fillPostgres = []string{

@@ -355,3 +355,9 @@ MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND length(g.ssn) 
 MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED AND g.mrn = '{mrn 3}' THEN UPDATE SET grp = 'm3'
 MERGE INTO g USING o ON o.id = g.id AND o.tok > g.ssn WHEN MATCHED THEN UPDATE SET grp = 'm4'
 MERGE INTO g USING (SELECT id, label FROM o) x ON x.id = g.id AND x.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT g.ssn)
+-- rows do not come in the order of an index that begins with a protected column, whichever view they are read through
+SELECT id FROM wide LIMIT 20
+SELECT id FROM widev LIMIT 20
+SELECT id FROM widen LIMIT 20
+SELECT id FROM widenn LIMIT 20
+SELECT array_agg(id) FROM (SELECT id FROM widenn LIMIT 20) AS x
