@@ -67,7 +67,7 @@ type relationColumn struct {
 	// rowsOf are the relations whose rows the column's type can hold, however deep
 	// in arrays, domains, ranges and composite types.
 	rowsOf []int64
-	// leads is true if an index of several columns begins with it.
+	// leads is true if an index has it before another column, see leadsSQL.
 	leads bool
 }
 
@@ -123,11 +123,18 @@ func (c *catalog) inPath(schema string) bool {
 	return false
 }
 
+// leadsSQL is true of a column that an index has before another one, or computes
+// with: read in place of the table, such an index gives rows in that order.
+const leadsSQL = `EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indnatts > 1 AND (
+		a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnatts - 2]) OR i.indexprs IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+		WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
+		AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)))`
+
 // stampSQL is the digest of a relation's definition, over everything that an
 // analysis relies on: identity, kind, columns, rules, row security, kin.
 const stampSQL = `pg_catalog.md5(pg_catalog.concat_ws('|', c.oid, c.relkind, c.relrowsecurity,
 	(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum,
-		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1), a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
+		` + leadsSQL + `, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
 		CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) END), ';' ORDER BY a.attnum)
 		FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
 	(SELECT pg_catalog.string_agg(pg_catalog.md5(r.ev_action::text), ';' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
@@ -235,7 +242,7 @@ func (c *catalog) loadColumns(ctx context.Context, q querier) error {
 		(CASE WHEN a.attgenerated <> '' THEN (SELECT pg_catalog.pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g
 			WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum) ELSE '' END),
 		(CASE WHEN t.oid >= 16384 THEN t.oid ELSE 0 END)::int8,
-		EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indnatts > 1)
+		`+leadsSQL+`
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 		WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','v','m','f','p') ORDER BY a.attrelid, a.attnum`)
 }

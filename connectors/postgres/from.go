@@ -231,6 +231,7 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 		if one.kind != "catalog" {
 			a.stamped[one.schema+"\x00"+one.name] = one.stamp
 		}
+		a.st.NoIndexOnly = a.st.NoIndexOnly || a.leads(one) // also beneath a view, whatever columns it shows
 	}
 	view, err := a.throughView(r, !rv.Inh)
 	if err != nil {
@@ -261,6 +262,15 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 		a.placed[rv] = true
 	}
 	return src, nil
+}
+
+// leads reports whether an index has a protected column before another one: where
+// it is read in place of the table, rows come in the order of that column.
+func (a *analysis) leads(r *relation) bool {
+	return slices.ContainsFunc(r.columns, func(c relationColumn) bool {
+		_, protected := a.protection(r).classes[c.name]
+		return protected && c.leads
+	})
 }
 
 func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error) {

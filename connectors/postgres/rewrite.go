@@ -132,9 +132,6 @@ func (a *analysis) derived(src *source) string {
 	var list []string
 	known := a.protection(src.relation)
 	for i, c := range src.relation.columns {
-		if _, protected := known.classes[c.name]; protected && c.leads {
-			a.st.NoIndexOnly = true
-		}
 		if !src.columns[i].used {
 			continue
 		}

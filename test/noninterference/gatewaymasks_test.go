@@ -142,6 +142,9 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 		for _, s := range fillPostgres {
 			exec(s)
 		}
+		exec("INSERT INTO wide SELECT n, md5(n::text || $1), repeat('x', 700) FROM generate_series(1, 1000) n", fmt.Sprint(variant))
+		exec("INSERT INTO within SELECT id, id % 2, ssn, pad FROM wide")
+		exec("INSERT INTO upper SELECT id, ssn, pad FROM wide")
 		exec("VACUUM ANALYZE")
 	} else {
 		exec("ANALYZE TABLE g, h, o")
@@ -155,7 +158,8 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	}
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
-		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id", "lengthy.ssn": "ssn"} {
+		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id", "lengthy.ssn": "ssn",
+		"wide.ssn": "ssn", "within.ssn": "ssn", "upper.ssn": "ssn"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -183,6 +187,10 @@ var extraPostgres = []string{
 	"CREATE TABLE gen (id int PRIMARY KEY, tok text, up text GENERATED ALWAYS AS (upper(tok)) STORED)",
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn text, copy text, label text)",
 	"CREATE TABLE lengthy (id int PRIMARY KEY, ssn text)", "ALTER TABLE lengthy ALTER ssn SET STORAGE EXTERNAL",
+	"CREATE TABLE wide (id int, ssn text, pad text)", "CREATE INDEX wide_ssn ON wide (ssn, id)", // so wide that an index is read for the id
+	"CREATE VIEW widev AS SELECT id, ssn FROM wide", "CREATE VIEW widen AS SELECT id FROM wide", "CREATE VIEW widenn AS SELECT id FROM widen",
+	"CREATE TABLE within (id int, grp int, ssn text, pad text)", "CREATE INDEX within_ssn ON within (grp, ssn, id)",
+	"CREATE TABLE upper (id int, ssn text, pad text)", "CREATE INDEX upper_ssn ON upper (upper(ssn), id)",
 }
 
 var fillPostgres = []string{
@@ -325,7 +333,7 @@ func (w *gatewayTwin) open(t *testing.T) string {
 }
 
 func TestGatewayMasks(t *testing.T) {
-	for _, name := range []string{"postgres", "mysql", "mysql through masked views"} {
+	for _, name := range []string{"postgres", "postgres through masked views", "mysql", "mysql through masked views"} {
 		t.Run(name, func(t *testing.T) {
 			engine, _, masked := strings.Cut(name, " ")
 			path := os.Getenv("CHAPERONE_ATTACK_" + strings.ToUpper(engine))

@@ -10,36 +10,48 @@ import (
 	"testing"
 
 	"github.com/chaperone-sql/chaperone/connectors"
-	"github.com/chaperone-sql/chaperone/connectors/mysql"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/test/noninterference/grammar"
 )
 
 // throughViews has the database mask: it makes the views, and what follows reads
-// as a user who may read nothing else.
+// as a user who may read nothing else. The schema's name is in what PostgreSQL
+// runs, so there both twins have the same; roles and accounts are the server's.
 func (c *clinic) throughViews(t *testing.T, admin *sql.DB) {
 	t.Helper()
 	var random [4]byte
 	_, _ = rand.Read(random[:])
 	names := connectors.NewMaskNames("m_" + hex.EncodeToString(random[:]))
-	c.target.MaskedSchema = names.Schema
+	minted := "u_" + names.Schema
 	dsn := url.URL{Scheme: "mysql", User: url.UserPassword(c.cred.Username, c.cred.Password.Reveal()),
 		Host: fmt.Sprint(c.target.Host, ":", c.target.Port), Path: c.target.Database}
-	masks, err := mysql.New().OpenMasks(t.Context(), masking.Secret(dsn.String()), c.target, c.classes, names)
+	mint := []string{"CREATE USER " + minted + " IDENTIFIED BY 'pw'", "GRANT " + names.Reader + " TO " + minted,
+		"SET DEFAULT ROLE " + names.Reader + " FOR " + minted}
+	unmint := "DROP USER IF EXISTS " + minted
+	if c.engine.Name() == "postgres" {
+		names.Schema, dsn.Scheme = "chaperone_masked", "postgres"
+		mint = []string{fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'pw' IN ROLE %s", minted, names.Reader)}
+		unmint = "DROP ROLE IF EXISTS " + minted
+	}
+	c.target.MaskedSchema = names.Schema
+	engine, ok := c.engine.(connectors.MaskEngine)
+	if !ok {
+		t.Fatalf("%s makes no masks", c.engine.Name())
+	}
+	masks, err := engine.OpenMasks(t.Context(), masking.Secret(dsn.String()), c.target, c.classes, names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	minted := "u_" + names.Schema
-	t.Cleanup(func() { // accounts outlive the database
+	t.Cleanup(func() { // roles and accounts outlive the database
+		_ = c.session.Close(context.Background())
 		_ = masks.Drop(context.Background())
 		_ = masks.Close(context.Background())
-		_, _ = admin.ExecContext(context.Background(), "DROP USER IF EXISTS "+minted)
+		_, _ = admin.ExecContext(context.Background(), unmint)
 	})
 	if err := masks.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{"CREATE USER " + minted + " IDENTIFIED BY 'pw'", "GRANT " + names.Reader + " TO " + minted,
-		"SET DEFAULT ROLE " + names.Reader + " FOR " + minted} {
+	for _, s := range mint {
 		if _, err := admin.ExecContext(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
@@ -53,8 +65,24 @@ func (c *clinic) throughViews(t *testing.T, admin *sql.DB) {
 	}
 }
 
-// TestMaskedSchema is TestMariaDB on connections that read through masked views.
-func TestMaskedSchema(t *testing.T) {
+// TestMaskedSchemaPostgres and TestMaskedSchemaMariaDB are TestPostgres and
+// TestMariaDB on connections that read through masked views.
+func TestMaskedSchemaPostgres(t *testing.T) {
+	var both []*clinic
+	for variant := range 2 {
+		c := openPostgres(t, variant)
+		admin, err := sql.Open("pgx", c.db.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = admin.Close() })
+		c.throughViews(t, admin)
+		both = append(both, c)
+	}
+	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(grammar.Postgres, tables(grammar.Postgres), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), maskedStatements) //nolint:gosec // a seed
+}
+
+func TestMaskedSchemaMariaDB(t *testing.T) {
 	var both []*clinic
 	for variant := range 2 {
 		c := openMariaDB(t, variant)
@@ -66,5 +94,8 @@ func TestMaskedSchema(t *testing.T) {
 		c.throughViews(t, admin)
 		both = append(both, c)
 	}
-	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(grammar.MySQL, tables(grammar.MySQL), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1)))) //nolint:gosec // a seed
+	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(grammar.MySQL, tables(grammar.MySQL), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), maskedStatements) //nolint:gosec // a seed
 }
+
+// maskedStatements run by default: the grammar is the same as without the views.
+const maskedStatements = 500

@@ -27,17 +27,17 @@ func number(t *testing.T, name string, standard int) int {
 // CHAPERONE_FUZZ_STATEMENTS (2,000) were allowed and ran.
 func TestPostgres(t *testing.T) {
 	w := newTwins(t, openPostgres(t, 0), openPostgres(t, 1))
-	fuzz(t, w, grammar.New(grammar.Postgres, tables(grammar.Postgres), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1)))) //nolint:gosec // a seed
+	fuzz(t, w, grammar.New(grammar.Postgres, tables(grammar.Postgres), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), 2000) //nolint:gosec // a seed
 }
 
 func TestMariaDB(t *testing.T) {
 	w := newTwins(t, openMariaDB(t, 0), openMariaDB(t, 1))
-	fuzz(t, w, grammar.New(grammar.MySQL, tables(grammar.MySQL), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1)))) //nolint:gosec // a seed
+	fuzz(t, w, grammar.New(grammar.MySQL, tables(grammar.MySQL), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), 2000) //nolint:gosec // a seed
 }
 
-func fuzz(t *testing.T, w *twins, g *grammar.Generator) {
+func fuzz(t *testing.T, w *twins, g *grammar.Generator, standard int) {
 	t.Helper()
-	goal := number(t, "CHAPERONE_FUZZ_STATEMENTS", 2000)
+	goal := number(t, "CHAPERONE_FUZZ_STATEMENTS", standard)
 	skipped := number(t, "CHAPERONE_FUZZ_SKIP", 0) // to come again to a find
 	for range skipped {
 		g.Next()

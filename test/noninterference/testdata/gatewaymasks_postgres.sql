@@ -357,3 +357,11 @@ MERGE INTO g USING o ON o.id = g.id AND o.tok > g.ssn WHEN MATCHED THEN UPDATE S
 MERGE INTO g USING (SELECT id, label FROM o) x ON x.id = g.id AND x.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT g.ssn)
 -- how many pieces the long values of a table are kept in
 SELECT t.reltuples FROM pg_class c JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.relname = 'lengthy'
+-- rows do not come in the order of an index that begins with a protected column, whichever view they are read through
+SELECT id FROM wide LIMIT 20
+SELECT id FROM widev LIMIT 20
+SELECT id FROM widen LIMIT 20
+SELECT id FROM widenn LIMIT 20
+SELECT array_agg(id) FROM (SELECT id FROM widenn LIMIT 20) AS x
+SELECT id FROM within LIMIT 20
+SELECT id FROM upper LIMIT 20
