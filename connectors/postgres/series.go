@@ -11,8 +11,8 @@ import (
 // be a series.
 const seriesRounds = 10_000
 
-// dateText is a text that is compared as a date, not as a number.
-var dateText = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$`)
+// dateText is a text that is read as a date or an interval, not as a number.
+var dateText = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?|[0-9]{1,4} (minute|hour|day|week|month|year)s?)$`)
 
 // isSeries reports whether a recursive query is a calendar or the like: it begins
 // with a row that it writes out, and goes on from itself alone, one row from each,
