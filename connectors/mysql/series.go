@@ -8,11 +8,9 @@ import (
 	"github.com/pingcap/tidb/pkg/parser/ast"
 	"github.com/pingcap/tidb/pkg/parser/opcode"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
-)
 
-// seriesRounds is the largest number up to which a recursive query may count to
-// be a series.
-const seriesRounds = 10_000
+	"github.com/chaperone-sql/chaperone/connectors"
+)
 
 // dateText is a text that is compared as a date, not as a number.
 var dateText = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?$`)
@@ -82,7 +80,7 @@ func (v *boundParts) Enter(n ast.Node) (ast.Node, bool) {
 	case *test_driver.ValueExpr:
 		switch e.Kind() {
 		case test_driver.KindInt64, test_driver.KindUint64:
-			v.other = v.other || e.GetUint64() > seriesRounds
+			v.other = v.other || e.GetUint64() > connectors.SeriesRounds
 		default:
 			v.other = v.other || !dateText.MatchString(fmt.Sprint(e.GetValue()))
 		}

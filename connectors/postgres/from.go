@@ -267,8 +267,9 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 // leads reports whether an index has a protected column before another one: where
 // it is read in place of the table, rows come in the order of that column.
 func (a *analysis) leads(r *relation) bool {
+	classes := a.protection(r).classes
 	return slices.ContainsFunc(r.columns, func(c relationColumn) bool {
-		_, protected := a.protection(r).classes[c.name]
+		_, protected := classes[c.name]
 		return protected && c.leads
 	})
 }

@@ -164,18 +164,7 @@ func (s *scope) multiplies() bool {
 			many = append(many, src)
 		}
 	}
-	if len(many) < 2 {
-		return false
-	}
-	reach := map[*source]bool{many[0]: true}
-	for range s.sources {
-		for _, l := range s.links {
-			if reach[l[0]] || reach[l[1]] {
-				reach[l[0]], reach[l[1]] = true, true
-			}
-		}
-	}
-	return slices.ContainsFunc(many, func(src *source) bool { return !reach[src] })
+	return !connectors.Connected(many, s.links)
 }
 
 func (s *scope) cte(name string) (cte, bool) {

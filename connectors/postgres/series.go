@@ -5,11 +5,9 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-)
 
-// seriesRounds is the largest number up to which a recursive query may count to
-// be a series.
-const seriesRounds = 10_000
+	"github.com/chaperone-sql/chaperone/connectors"
+)
 
 // dateText is a text that is read as a date or an interval, not as a number.
 var dateText = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?|[0-9]{1,4} (minute|hour|day|week|month|year)s?)$`)
@@ -74,7 +72,7 @@ func isColumn(n *pg.Node) bool { return n.GetColumnRef() != nil }
 func boundPart(n *pg.Node) bool {
 	switch e := n.GetNode().(type) {
 	case *pg.Node_AConst:
-		return e.AConst.GetIval() != nil && e.AConst.GetIval().Ival <= seriesRounds ||
+		return e.AConst.GetIval() != nil && e.AConst.GetIval().Ival <= connectors.SeriesRounds ||
 			e.AConst.GetSval() != nil && dateText.MatchString(e.AConst.GetSval().Sval)
 	case *pg.Node_AExpr:
 		return slices.Contains([]string{"+", "-"}, operator(e.AExpr.Name))

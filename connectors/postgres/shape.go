@@ -36,9 +36,11 @@ func (a *analysis) gather(n *pg.SelectStmt, s *scope, summary bool) {
 	})
 	collects := false
 	for _, part := range slices.Concat(n.TargetList, n.SortClause, []*pg.Node{n.HavingClause}) {
-		subquery := contains(part, func(n *pg.Node) bool { return n.GetSubLink() != nil }) // which may read any rows
-		rows = rows || subquery
-		collects = collects || contains(part, func(n *pg.Node) bool { return collecting[last(n.GetFuncCall().GetFuncname())] })
+		visit(part, func(n *pg.Node) bool {
+			rows = rows || n.GetSubLink() != nil // which may read any
+			collects = collects || collecting[last(n.GetFuncCall().GetFuncname())]
+			return !rows || !collects
+		})
 	}
 	a.st.Shape.Collects = a.st.Shape.Collects || collects && rows
 	a.summed = !rows || summary && !collects

@@ -122,7 +122,7 @@ func equivalence(t *testing.T, c *clinic, d grammar.Dialect) {
 			folded++ // said there too: a mask that is one constant is computed with before a row is read
 		case collects.MatchString(one.Text) && got.failed == nil && want.failed == nil && anagram(got) == anagram(want):
 			reordered++ // what is collected comes in any order among equals
-		case d == grammar.MySQL && c.unmerged(t, st.Text, ordered(st, one.Params)) == c.unmerged(t, one.Text, one.Params):
+		case d == grammar.MySQL && c.unmerged(t, st.Text, arguments(st, one.Params, anyParam)) == c.unmerged(t, one.Text, arguments(&own, one.Params, anyParam)):
 			shared++ // said there too: an expression that the server merged twice shares a buffer
 		default:
 			bad++
@@ -149,7 +149,7 @@ func anagram(a *answer) string {
 
 // unmerged is what a statement of MariaDB answers where derived tables are made
 // before they are read, so that each value of them is computed once.
-func (c *clinic) unmerged(t *testing.T, text string, params []string) string {
+func (c *clinic) unmerged(t *testing.T, text string, args []any) string {
 	t.Helper()
 	db, err := c.db.OpenMySQL()
 	if err != nil {
@@ -159,10 +159,6 @@ func (c *clinic) unmerged(t *testing.T, text string, params []string) string {
 	db.SetMaxOpenConns(1)
 	if _, err := db.ExecContext(t.Context(), "SET optimizer_switch = 'derived_merge=off'"); err != nil {
 		t.Fatal(err)
-	}
-	args := make([]any, len(params))
-	for i, p := range params {
-		args[i] = p
 	}
 	rows, err := db.QueryContext(t.Context(), text, args...)
 	if err != nil {
@@ -187,14 +183,6 @@ func (c *clinic) unmerged(t *testing.T, text string, params []string) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
-}
-
-// ordered are the parameters as the rewritten text takes them.
-func ordered(st *connectors.Statement, params []string) (list []string) {
-	for _, from := range st.Order {
-		list = append(list, params[from])
-	}
-	return list
 }
 
 // unplanned reports whether a statement fails before a row of it is read.
@@ -247,11 +235,7 @@ func slow(a *answer) bool {
 // own runs the client's own text, without a witness.
 func (c *clinic) own(ctx context.Context, st *connectors.Statement, params []string) (*answer, error) {
 	a := &answer{limit: rowLimit}
-	args := make([]connectors.Param, len(st.Order))
-	for i, from := range st.Order {
-		args[i] = connectors.Param{Text: params[from]}
-	}
-	_, err := c.session.Prepare(ctx, st, args, limits)
+	_, err := c.session.Prepare(ctx, st, arguments(st, params, textParam), limits)
 	if err == nil {
 		_, err = c.session.Execute(ctx, a)
 	}

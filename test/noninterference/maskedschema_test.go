@@ -68,33 +68,27 @@ func (c *clinic) throughViews(t *testing.T, admin *sql.DB) {
 // TestMaskedSchemaPostgres and TestMaskedSchemaMariaDB are TestPostgres and
 // TestMariaDB on connections that read through masked views.
 func TestMaskedSchemaPostgres(t *testing.T) {
-	var both []*clinic
-	for variant := range 2 {
-		c := openPostgres(t, variant)
-		admin, err := sql.Open("pgx", c.db.DSN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = admin.Close() })
-		c.throughViews(t, admin)
-		both = append(both, c)
-	}
-	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(grammar.Postgres, tables(grammar.Postgres), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), maskedStatements) //nolint:gosec // a seed
+	maskedSchema(t, grammar.Postgres, openPostgres, func(c *clinic) (*sql.DB, error) { return sql.Open("pgx", c.db.DSN) })
 }
 
 func TestMaskedSchemaMariaDB(t *testing.T) {
-	var both []*clinic
-	for variant := range 2 {
-		c := openMariaDB(t, variant)
-		admin, err := c.db.OpenMySQL()
+	maskedSchema(t, grammar.MySQL, openMariaDB, func(c *clinic) (*sql.DB, error) { return c.db.OpenMySQL() })
+}
+
+func maskedSchema(t *testing.T, d grammar.Dialect, open func(*testing.T, int, ...string) *clinic, asAdmin func(*clinic) (*sql.DB, error)) {
+	t.Helper()
+	var both [2]*clinic
+	for variant := range both {
+		c := open(t, variant)
+		admin, err := asAdmin(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = admin.Close() })
 		c.throughViews(t, admin)
-		both = append(both, c)
+		both[variant] = c
 	}
-	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(grammar.MySQL, tables(grammar.MySQL), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), maskedStatements) //nolint:gosec // a seed
+	fuzz(t, newTwins(t, both[0], both[1]), grammar.New(d, tables(d), uint64(number(t, "CHAPERONE_FUZZ_SEED", 1))), maskedStatements) //nolint:gosec // a seed
 }
 
 // maskedStatements run by default: the grammar is the same as without the views.

@@ -29,11 +29,7 @@ func (c *clinic) explain(ctx context.Context, st *connectors.Statement, params [
 		return "", err
 	}
 	defer func() { _ = db.Close(ctx) }()
-	args := make([][]byte, len(st.Order))
-	for i, from := range st.Order {
-		args[i] = []byte(params[from])
-	}
-	result := db.PgConn().ExecParams(ctx, "EXPLAIN (COSTS off) "+st.Text, args, nil, nil, nil).Read()
+	result := db.PgConn().ExecParams(ctx, "EXPLAIN (COSTS off) "+st.Text, arguments(st, params, byteParam), nil, nil, nil).Read()
 	return fmt.Sprintf("%s", result.Rows), result.Err
 }
 
@@ -43,10 +39,7 @@ func (c *clinic) mysqlPlan(ctx context.Context, st *connectors.Statement, params
 		return "", err
 	}
 	defer db.Close()
-	args := make([]any, len(st.Order))
-	for i, from := range st.Order {
-		args[i] = params[from]
-	}
+	args := arguments(st, params, anyParam)
 	var plan string
 	if err := db.QueryRowContext(ctx, "EXPLAIN FORMAT=JSON "+strings.ReplaceAll(st.Text, "`"+c.db.Name+"`.", ""), args...).Scan(&plan); err != nil {
 		return "", err

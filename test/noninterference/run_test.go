@@ -68,14 +68,24 @@ func (a *answer) bag() string {
 
 var limits = connectors.Limits{Timeout: 2 * time.Second, LockTimeout: time.Second, MaxAffected: -1}
 
+// arguments are a statement's parameters in the order in which its text takes
+// them, each as a driver does.
+func arguments[P any](st *connectors.Statement, params []string, as func(string) P) []P {
+	args := make([]P, len(st.Order))
+	for i, from := range st.Order {
+		args[i] = as(params[from])
+	}
+	return args
+}
+
+func textParam(text string) connectors.Param { return connectors.Param{Text: text} }
+func anyParam(text string) any               { return text }
+func byteParam(text string) []byte           { return []byte(text) }
+
 // run executes a statement as the gateway does.
 func (c *clinic) run(ctx context.Context, st *connectors.Statement, params []string, limit int) (*answer, connectors.Estimate, error) {
 	one := *st
 	one.Stamps = nil // of the other twin's catalog
-	args := make([]connectors.Param, len(st.Order))
-	for i, from := range st.Order {
-		args[i] = connectors.Param{Text: params[from]}
-	}
 	if c.used++; c.used > 2000 {
 		if err := c.connect(ctx); err != nil {
 			return nil, connectors.Estimate{}, err
@@ -84,7 +94,7 @@ func (c *clinic) run(ctx context.Context, st *connectors.Statement, params []str
 	lim := limits
 	lim.Classes = c.classes
 	a := &answer{limit: limit}
-	est, err := c.session.Prepare(ctx, &one, args, lim)
+	est, err := c.session.Prepare(ctx, &one, arguments(st, params, textParam), lim)
 	if err == nil {
 		_, err = c.session.Execute(ctx, a)
 	}
