@@ -187,7 +187,7 @@ func (c *clinic) unmerged(t *testing.T, text string, args []any) string {
 
 // unplanned reports whether a statement fails before a row of it is read.
 func (c *clinic) unplanned(ctx context.Context, st *connectors.Statement, params []string) bool {
-	_, err := c.explain(ctx, st, params)
+	_, err := c.plan(ctx, st, params)
 	return err != nil
 }
 

@@ -11,25 +11,38 @@ import (
 	"github.com/chaperone-sql/chaperone/connectors"
 )
 
-// planned says whether the twins' plans of a statement differ: their nodes and
-// what they use. Where one cannot be had they count as alike.
-func (w *twins) planned(ctx context.Context, st, other *connectors.Statement, params []string) (differ bool) {
-	one, err := w.one.explain(ctx, st, params)
-	two, otherErr := w.two.explain(ctx, other, params)
+// explain gives a statement's plan on this twin.
+type explain func(*clinic, context.Context, *connectors.Statement, []string) (string, error)
+
+// planned says whether the twins' plans of a statement differ. Where one cannot
+// be had they count as alike.
+func (w *twins) planned(ctx context.Context, as explain, st, other *connectors.Statement, params []string) (differ bool) {
+	one, err := as(w.one, ctx, st, params)
+	two, otherErr := as(w.two, ctx, other, params)
 	return err == nil && otherErr == nil && one != two
 }
 
-// explain gives a statement's plan without its estimates.
-func (c *clinic) explain(ctx context.Context, st *connectors.Statement, params []string) (string, error) {
+// plan is a statement's plan without its estimates: the nodes and what they use.
+func (c *clinic) plan(ctx context.Context, st *connectors.Statement, params []string) (string, error) {
 	if st.Engine == "mysql" {
 		return c.mysqlPlan(ctx, st, params)
 	}
+	return c.postgresPlan(ctx, "COSTS off", st, params)
+}
+
+// estimates are a statement's plan on PostgreSQL with the rows that the planner
+// expects of each node: they size its hash tables, in whose order groups come.
+func (c *clinic) estimates(ctx context.Context, st *connectors.Statement, params []string) (string, error) {
+	return c.postgresPlan(ctx, "COSTS on", st, params)
+}
+
+func (c *clinic) postgresPlan(ctx context.Context, options string, st *connectors.Statement, params []string) (string, error) {
 	db, err := pgx.Connect(ctx, c.db.DSN)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = db.Close(ctx) }()
-	result := db.PgConn().ExecParams(ctx, "EXPLAIN (COSTS off) "+st.Text, arguments(st, params, byteParam), nil, nil, nil).Read()
+	result := db.PgConn().ExecParams(ctx, "EXPLAIN ("+options+") "+st.Text, arguments(st, params, byteParam), nil, nil, nil).Read()
 	return fmt.Sprintf("%s", result.Rows), result.Err
 }
 
