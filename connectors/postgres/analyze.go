@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	"github.com/wasilibs/go-pgquery/parser"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -70,7 +68,7 @@ func (a *analysis) run() error {
 			return err
 		}
 	}
-	tree, raw, err := a.parse(text)
+	tree, said, err := a.parse(text)
 	if err != nil {
 		return err
 	}
@@ -79,7 +77,7 @@ func (a *analysis) run() error {
 		a.normalised(constantFree(text))
 		return err
 	}
-	normalised := a.normalise(raw)
+	normalised := a.normalise(said)
 	if err := a.statement(node); err != nil {
 		return err
 	}
@@ -99,25 +97,6 @@ func (a *analysis) run() error {
 	a.finish()
 	a.st.Runnable = true
 	return nil
-}
-
-// parse reads exactly one statement; raw is its tree as the parser said it.
-func (a *analysis) parse(text string) (tree *pg.ParseResult, raw []byte, err error) {
-	if raw, err = parser.ParseToProtobuf(text); err != nil {
-		return nil, nil, a.syntax(err)
-	}
-	tree = &pg.ParseResult{}
-	if err := proto.Unmarshal(raw, tree); err != nil {
-		return nil, nil, a.syntax(err)
-	}
-	switch len(tree.Stmts) {
-	case 0:
-		return nil, nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "the statement is empty"}
-	case 1:
-		return tree, raw, nil
-	}
-	return nil, nil, &connectors.Error{Kind: connectors.KindMalformed, Message: "one statement a request, please",
-		Hint: "Send each statement by itself."}
 }
 
 // parameters checks the markers against what was given.

@@ -5,7 +5,8 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -40,7 +41,7 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 		value := t.GetResTarget().GetVal()
 		cell := hasAggregate(value)
 		if cell {
-			out[i].counts = append(out[i].counts, c.add(countOf(nil, nil)))
+			out[i].counts = append(out[i].counts, c.whole())
 		}
 		out[i].counts = append(out[i].counts, c.within(i, value)...)
 		if out[i].count && len(out[i].counts) == 0 {
@@ -74,32 +75,50 @@ func distinct(n *pg.SelectStmt) bool {
 func everyKeyShown(n *pg.SelectStmt) bool {
 	shown := map[string]bool{}
 	for i, t := range n.TargetList {
-		shown[text(t.GetResTarget().GetVal())], shown[text(pg.MakeAConstIntNode(int64(i+1), -1))] = true, true
+		shown[spelled(t.GetResTarget().GetVal())], shown[spelled(pg.MakeAConstIntNode(int64(i+1), -1))] = true, true
 		if name := t.GetResTarget().GetName(); name != "" {
 			shown[quote(name)] = true
 		}
 	}
 	for _, g := range n.GroupClause {
 		bare := g.GetColumnRef()
-		if !shown[text(g)] && (bare == nil || !shown[quote(last(bare.Fields))]) {
+		if !shown[spelled(g)] && (bare == nil || !shown[quote(last(bare.Fields))]) {
 			return false
 		}
 	}
 	return true
 }
 
-// text tells expressions apart.
-func text(n *pg.Node) string {
+// spelled tells expressions apart, wherever in the text they stand.
+func spelled(n *pg.Node) string {
 	if n == nil {
 		return ""
 	}
-	out, err := pgquery.Deparse(&pg.ParseResult{Stmts: []*pg.RawStmt{{Stmt: &pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: &pg.SelectStmt{
-		TargetList: []*pg.Node{{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{Val: n}}}}, Op: pg.SetOperation_SETOP_NONE,
-		LimitOption: pg.LimitOption_LIMIT_OPTION_DEFAULT}}}}}})
+	bare := proto.CloneOf(n)
+	unplace(bare.ProtoReflect())
+	out, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 	if err != nil {
 		return fmt.Sprintf("%p", n) // like nothing else
 	}
-	return out[len("SELECT "):]
+	return string(out)
+}
+
+// unplace clears where in a text the nodes of a message were.
+func unplace(m protoreflect.Message) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case locates(f):
+			m.Clear(f)
+		case f.Kind() != protoreflect.MessageKind:
+		case f.IsList():
+			for i := range v.List().Len() {
+				unplace(v.List().Get(i).Message())
+			}
+		default:
+			unplace(v.Message())
+		}
+		return true
+	})
 }
 
 // cellCounts are the counts of one select list.
@@ -108,15 +127,25 @@ type cellCounts struct {
 	n        *pg.SelectStmt
 	shown    int
 	selfOnly bool
+	group    int      // where the count of the whole group is; 0 if it is not there yet
+	said     []string // the counts behind the select list
+}
+
+// whole gives the place of the count of the whole group.
+func (c *cellCounts) whole() int {
+	if c.group == 0 {
+		c.group = c.add(countOf(nil, nil))
+	}
+	return c.group
 }
 
 // add puts a count behind the select list, once, and gives its place.
 func (c *cellCounts) add(count *pg.Node) int {
-	for at, t := range c.n.TargetList[c.shown:] {
-		if same(t.GetResTarget().Val.ProtoReflect(), count.ProtoReflect(), func(*pg.Node, *pg.Node) {}) {
-			return c.shown + at
-		}
+	said := spelled(count)
+	if at := slices.Index(c.said, said); at >= 0 {
+		return c.shown + at
 	}
+	c.said = append(c.said, said)
 	at := len(c.n.TargetList)
 	// The very nodes, not copies: what the rewriting does to tables in them counts here too.
 	c.n.TargetList = append(c.n.TargetList, &pg.Node{Node: &pg.Node_ResTarget{ResTarget: &pg.ResTarget{

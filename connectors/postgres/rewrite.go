@@ -3,6 +3,7 @@ package postgres
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/chaperone-sql/chaperone/masking"
@@ -89,9 +89,9 @@ func (a *analysis) derivedText(src *source) (string, error) {
 	if text, ok := a.cat.written.get(said); ok {
 		return text, nil
 	}
-	tree, err := pgquery.Parse(said)
-	if err != nil || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
-		return "", fmt.Errorf("a mask does not parse: %w", err)
+	tree, ok := one(said)
+	if !ok || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
+		return "", errors.New("a mask does not parse")
 	}
 	text, err := verified(tree, nil, func(*pg.RangeVar) bool { return true })
 	if err != nil {
@@ -238,20 +238,17 @@ func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) b
 	if err != nil {
 		return refuse()
 	}
-	again, err := pgquery.Parse(text)
-	if err != nil || len(again.Stmts) != 1 {
+	again, err := parsed(text)
+	if err != nil {
 		return refuse()
 	}
-	standIns := map[string][]int32{} // where the parser saw them
+	standIns := map[string][]int{} // where the parser saw them
 	known := true
-	if !same(tree.ProtoReflect(), again.ProtoReflect(), func(ours, read *pg.Node) {
-		rv := read.GetRangeVar()
-		switch {
-		case rv == nil:
-		case strings.HasPrefix(rv.Relname, hiddenPrefix):
-			standIns[rv.Relname] = append(standIns[rv.Relname], rv.Location)
-		default:
-			known = known && placed(ours.GetRangeVar())
+	if !again.says(tree, func(rv *pg.RangeVar, at int) {
+		if strings.HasPrefix(rv.Relname, hiddenPrefix) {
+			standIns[rv.Relname] = append(standIns[rv.Relname], at)
+		} else {
+			known = known && placed(rv)
 		}
 	}) || !known {
 		return refuse()
@@ -265,7 +262,7 @@ func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) b
 
 // splice writes the pieces in place of their stand-ins. Each must be there, and
 // nothing else may have such a name.
-func splice(text string, standIns map[string][]int32, pieces []string) (spliced string, ok bool) {
+func splice(text string, standIns map[string][]int, pieces []string) (spliced string, ok bool) {
 	if len(standIns) != len(pieces) {
 		return "", false
 	}
@@ -274,7 +271,7 @@ func splice(text string, standIns map[string][]int32, pieces []string) (spliced 
 	for i := range pieces {
 		whole := "SELECT FROM " + standInName(i)
 		for _, at := range standIns[standInName(i)] {
-			to := int(at) + len(standInName(i))
+			to := at + len(standInName(i))
 			from := to - len(whole)
 			if from < 1 || to >= len(text) || text[from-1:to+1] != "("+whole+")" {
 				return "", false
@@ -292,60 +289,6 @@ func splice(text string, standIns map[string][]int32, pieces []string) (spliced 
 	}
 	b.WriteString(text[last:])
 	return b.String(), true
-}
-
-// same compares two trees in everything but where in a text a node was, and
-// calls see for nodes of both.
-func same(a, b protoreflect.Message, see func(a, b *pg.Node)) bool {
-	if n, ok := b.Interface().(*pg.Node); ok {
-		other, _ := a.Interface().(*pg.Node)
-		see(other, n)
-	}
-	equal, fields := true, 0
-	a.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if !locates(f) {
-			fields++
-			equal = b.Has(f) && sameValue(f, v, b.Get(f), see)
-		}
-		return equal
-	})
-	b.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if !locates(f) {
-			fields--
-		}
-		return true
-	})
-	return equal && fields == 0
-}
-
-func sameValue(f protoreflect.FieldDescriptor, a, b protoreflect.Value, see func(a, b *pg.Node)) bool {
-	switch {
-	case f.Kind() != protoreflect.MessageKind:
-		return a.Equal(b)
-	case !f.IsList():
-		return same(a.Message(), b.Message(), see)
-	case a.List().Len() != b.List().Len():
-		return false
-	}
-	for i := range a.List().Len() {
-		if !same(a.List().Get(i).Message(), b.List().Get(i).Message(), see) {
-			return false
-		}
-	}
-	return true
-}
-
-// locates reports whether a field tells only where in the text a node was.
-func locates(f protoreflect.FieldDescriptor) bool {
-	if f.Kind() != protoreflect.Int32Kind {
-		return false
-	}
-	switch name := string(f.Name()); name {
-	case "stmt_len", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end":
-		return true
-	default:
-		return strings.HasSuffix(name, "location")
-	}
 }
 
 // visit calls f for every node below n until it says not to go deeper.
@@ -375,12 +318,12 @@ func visitMessage(m protoreflect.Message, f func(*pg.Node) bool) {
 // normalise makes the text without literals and comments, and its fingerprint;
 // they are there when wait returns. It is a fifth of the whole work, so it is
 // done beside the rest if nobody else's is: one more parser, at most, is kept.
-func (a *analysis) normalise(raw []byte) (wait func()) {
+func (a *analysis) normalise(said syntaxTree) (wait func()) {
 	text := unwritable
 	select {
 	case a.beside <- struct{}{}:
 	default:
-		text = withoutConstants(raw)
+		text = withoutConstants(said)
 		return func() { a.normalised(text) }
 	}
 	done := make(chan struct{})
@@ -388,7 +331,7 @@ func (a *analysis) normalise(raw []byte) (wait func()) {
 		defer close(done)
 		defer func() { <-a.beside }()
 		defer func() { _ = recover() }() // a panic must not end the process; what it says may hold literals
-		text = withoutConstants(raw)
+		text = withoutConstants(said)
 	}()
 	return func() {
 		<-done
@@ -397,9 +340,9 @@ func (a *analysis) normalise(raw []byte) (wait func()) {
 }
 
 // withoutConstants writes a tree with a marker for every constant.
-func withoutConstants(raw []byte) string {
-	tree := &pg.ParseResult{}
-	if proto.Unmarshal(raw, tree) != nil {
+func withoutConstants(said syntaxTree) string {
+	tree, err := said.statements()
+	if err != nil {
 		return unwritable
 	}
 	type constant struct {

@@ -24,6 +24,7 @@ func (a *analysis) target(rv *pg.RangeVar, outer *scope) (*scope, *source, error
 	if err != nil {
 		return nil, nil, err
 	}
+	a.placed[rv] = true
 	switch {
 	case src.relation == nil || !slices.Contains([]string{"table", "partitioned_table", "view"}, src.relation.kind):
 		return nil, nil, unsupported("only tables and updatable views can be written", "Write to a table.")
