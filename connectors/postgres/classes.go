@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -187,11 +186,11 @@ func (a *analysis) family(r *relation) (family []*relation, ok bool) {
 // generatedFrom reports whether an expression reads a protected column, and of
 // what class. What does not parse reads all.
 func generatedFrom(expression string, classes map[string]columnClass) (class masking.Class, reads bool) {
-	tree, err := pgquery.Parse("SELECT " + expression)
-	if err != nil {
+	tree, ok := one("SELECT " + expression)
+	if !ok {
 		return masking.Class{}, len(classes) > 0
 	}
-	visitMessage(tree.ProtoReflect(), func(n *pg.Node) bool {
+	visit(tree.Stmts[0].Stmt, func(n *pg.Node) bool {
 		if ref := n.GetColumnRef(); ref != nil {
 			parts, _ := names(ref)
 			for _, part := range parts {

@@ -118,18 +118,22 @@ func TestCatalogInCircles(t *testing.T) {
 	}
 }
 
-// seeds adds the statements of the golden file.
-func seeds(f *testing.F) {
-	f.Helper()
+// statements are those of the golden file.
+func statements(tb testing.TB) (list []entry) {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "analysis", "statements.yaml"))
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
-	var list []entry
 	if err := yaml.Unmarshal(text, &list); err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
-	for _, e := range list {
+	return list
+}
+
+func seeds(f *testing.F) {
+	f.Helper()
+	for _, e := range statements(f) {
 		f.Add(e.Statement, uint8(e.Params)) //nolint:gosec // a few
 	}
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"testing"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -90,6 +91,31 @@ func TestSays(t *testing.T) {
 	})
 	if changes < 200 || !said.says(tree, func(*pg.RangeVar, int) {}) {
 		t.Errorf("%d changes, and the tree is not as it was", changes)
+	}
+}
+
+// TestVisit: what it calls for are the nodes that protoreflect knows, in its order.
+func TestVisit(t *testing.T) {
+	for _, e := range statements(t) {
+		tree, err := pgquery.Parse(e.Statement)
+		if err != nil {
+			continue
+		}
+		for _, stmt := range tree.Stmts {
+			var want, got []*pg.Node
+			eachMessage(stmt.Stmt.ProtoReflect(), func(m protoreflect.Message) {
+				if n, ok := m.Interface().(*pg.Node); ok {
+					want = append(want, n)
+				}
+			})
+			visit(stmt.Stmt, func(n *pg.Node) bool {
+				got = append(got, n)
+				return true
+			})
+			if !slices.Equal(want, got) {
+				t.Errorf("%q: %d nodes, want %d", e.Statement, len(got), len(want))
+			}
+		}
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/chaperone-sql/chaperone/masking"
 )
@@ -291,30 +290,6 @@ func splice(text string, standIns map[string][]int, pieces []string) (spliced st
 	return b.String(), true
 }
 
-// visit calls f for every node below n until it says not to go deeper.
-func visit(n *pg.Node, f func(*pg.Node) bool) {
-	if n != nil {
-		visitMessage(n.ProtoReflect(), f)
-	}
-}
-
-func visitMessage(m protoreflect.Message, f func(*pg.Node) bool) {
-	if n, ok := m.Interface().(*pg.Node); ok && !f(n) {
-		return
-	}
-	m.Range(func(d protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case d.IsList() && d.Kind() == protoreflect.MessageKind:
-			for i := range v.List().Len() {
-				visitMessage(v.List().Get(i).Message(), f)
-			}
-		case d.Kind() == protoreflect.MessageKind:
-			visitMessage(v.Message(), f)
-		}
-		return true
-	})
-}
-
 // normalise makes the text without literals and comments, and its fingerprint;
 // they are there when wait returns. It is a fifth of the whole work, so it is
 // done beside the rest if nobody else's is: one more parser, at most, is kept.
@@ -350,7 +325,7 @@ func withoutConstants(said syntaxTree) string {
 		value *pg.Node_AConst
 	}
 	var constants []constant
-	visitMessage(tree.ProtoReflect(), func(n *pg.Node) bool {
+	visit(tree.Stmts[0].Stmt, func(n *pg.Node) bool {
 		if n.GetTypeName() != nil {
 			return false // varchar(10): the number is no literal of the data
 		}
