@@ -40,12 +40,21 @@ func (a *analysis) join(n *ast.Join, s *scope) ([]shown, []*source, error) {
 		return stars, both, err
 	}
 	if n.On != nil {
-		if err := a.condition(n.On.Expr, s, connectors.UseJoin, fromOnly); err != nil {
+		if err := a.joinCondition(n.On.Expr, s, both); err != nil {
 			return nil, nil, err
 		}
 		unsought(n.Tp, left, right)
 	}
 	return append(append([]shown(nil), ls...), rs...), both, nil
+}
+
+// joinCondition analyses ON, which sees what is joined, and nothing of what stands
+// beside the join: a name that means a column there means one further outside.
+func (a *analysis) joinCondition(on ast.ExprNode, s *scope, both []*source) error {
+	sources := s.sources
+	defer func() { s.sources = sources }()
+	s.sources = both
+	return a.condition(on, s, connectors.UseJoin, fromOnly)
 }
 
 // unsought takes back that a raw comparison needs its index, for the side of an
@@ -125,7 +134,7 @@ func (a *analysis) using(n *ast.Join, ls, rs []shown, left, right []*source, s *
 
 func shownAs(list []shown, name string) *shown {
 	for i := range list {
-		if strings.EqualFold(list[i].name, name) {
+		if sameColumn(list[i].name, name) {
 			return &list[i]
 		}
 	}

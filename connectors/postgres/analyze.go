@@ -43,6 +43,8 @@ type analysis struct {
 	harmless bool
 	// operated are the operators that are named without their schema.
 	operated map[string]bool
+	// suffixed are the names of (value).name.
+	suffixed map[string]bool
 	// defined are the functions of users that the statement calls, by schema NUL
 	// name, with the digest of their definitions.
 	defined map[string]string
@@ -60,6 +62,7 @@ type analysis struct {
 // run parses, resolves, rewrites and writes back.
 func (a *analysis) run() error {
 	a.stamped, a.notes, a.params, a.operated = map[string]string{}, map[string]bool{}, map[int32]bool{}, map[string]bool{}
+	a.suffixed = map[string]bool{}
 	a.defined = map[string]string{}
 	a.counted, a.placed = map[*pg.ColumnRef]bool{}, map[*pg.RangeVar]bool{}
 	text := a.in.Text
@@ -273,6 +276,9 @@ func (a *analysis) finish() {
 	}
 	for name := range a.operated {
 		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampOperator, Name: name, Value: builtIn})
+	}
+	for name := range a.suffixed {
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampSuffix, Name: name, Value: builtIn})
 	}
 	for name, digest := range a.defined {
 		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampFunction, Name: name, Value: digest})

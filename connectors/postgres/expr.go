@@ -309,6 +309,9 @@ func (a *analysis) indirection(n *pg.Node, s *scope, kind connectors.UseKind) (c
 		case *pg.Node_AIndices:
 			list = append(list, i.GetAIndices().Lidx, i.GetAIndices().Uidx)
 		case *pg.Node_String_:
+			if err := a.suffix(i.GetString_().Sval); err != nil {
+				return column{}, err
+			}
 		default:
 			return column{}, unsupported("(composite).* is not understood here", "Name the fields: (value).field, …")
 		}
@@ -345,7 +348,7 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 				a.point(ref, f)
 				seen = connectors.SeenOpened
 			} else {
-				a.unqualify(ref, f)
+				a.pin(ref, f)
 			}
 			a.use(f.column.origin, *f.column.class, decides, seen, true)
 			if _, err := a.each(constantsOf(e), s, decides); err != nil || seen == connectors.SeenOpened {
@@ -417,7 +420,7 @@ func (a *analysis) reference(ref *pg.ColumnRef, s *scope, kind connectors.UseKin
 	if f.whole {
 		return a.whole(f, kind), nil
 	}
-	a.unqualify(ref, f)
+	a.pin(ref, f)
 	c := *f.column
 	a.counted[ref] = c.count
 	if c.class == nil {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -68,9 +69,11 @@ func (a *analysis) added(src *source, s *scope, err error) ([]shown, []*source, 
 
 func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 	first := len(s.sources)
-	var outer map[string]*column
+	outer := s.merged
 	if j.Alias != nil { // what USING merges inside is not seen outside
-		outer, s.merged = s.merged, map[string]*column{}
+		s.merged = map[string]*column{}
+	} else {
+		s.merged = maps.Clone(outer)
 	}
 	ls, left, err := a.from(j.Larg, s)
 	if err != nil {
@@ -116,10 +119,10 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 			stars = append(stars, item)
 		}
 	}
-	if err := a.condition(j.Quals, s, connectors.UseJoin, true); err != nil {
+	beneath := append(append([]*source(nil), left...), right...)
+	if err := a.joinCondition(j.Quals, s, beneath, outer); err != nil {
 		return nil, nil, err
 	}
-	beneath := append(append([]*source(nil), left...), right...)
 	if j.JoinUsingAlias != nil { // the columns that USING merged, under a name
 		both := &source{name: j.JoinUsingAlias.Aliasname, aside: true}
 		for _, name := range using {
@@ -159,6 +162,20 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 		s.links = append(s.links, [2]*source{src, beneath[0]})
 	}
 	return stars, append(beneath, src), err
+}
+
+// joinCondition analyses ON, which sees what is joined, and nothing of what stands
+// beside the join: a name that means a column there means one further outside.
+func (a *analysis) joinCondition(n *pg.Node, s *scope, beneath []*source, outer map[string]*column) error {
+	sources, merged := s.sources, s.merged
+	defer func() { s.sources, s.merged = sources, merged }()
+	s.sources, s.merged = beneath, map[string]*column{}
+	for name, c := range merged {
+		if outer[name] != c {
+			s.merged[name] = c
+		}
+	}
+	return a.condition(n, s, connectors.UseJoin, true)
 }
 
 // sampled is TABLESAMPLE, which goes with the relation into its derived table.

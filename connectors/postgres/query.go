@@ -126,7 +126,9 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 	}
 	s.ctes = map[string]cte{}
 	a.depth++
-	defer func() { a.depth-- }()
+	target := s.sources // of a write, which WITH does not see
+	s.sources = nil
+	defer func() { a.depth, s.sources = a.depth-1, target }()
 	for _, n := range w.Ctes {
 		c := n.GetCommonTableExpr()
 		if c == nil {
@@ -408,7 +410,11 @@ func (a *analysis) sort(list []*pg.Node, s *scope, kind connectors.UseKind, fiel
 		if err := a.operators(sb.UseOp); err != nil {
 			return err
 		}
-		if err := a.item(sb.Node, s, kind, fields); err != nil {
+		if !fields && sb.Node.GetColumnRef() != nil { // an aggregate's or a window's sees no names of the select list
+			if _, err := a.expr(sb.Node, s, kind); err != nil {
+				return err
+			}
+		} else if err := a.item(sb.Node, s, kind, fields); err != nil {
 			return err
 		}
 	}

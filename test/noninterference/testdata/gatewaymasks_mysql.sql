@@ -370,3 +370,14 @@ INSERT INTO w (id, n) VALUES (12, 1) ON DUPLICATE KEY UPDATE ssn = 'ssn1'
 INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 13 ON DUPLICATE KEY UPDATE ssn = 'ssn1'
 INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 14 ON DUPLICATE KEY UPDATE n = 5
 INSERT INTO w (id, ssn, n) VALUES (8000, 'ssn1', 4)
+-- names that the server finds further outside than one would think; to it s and ſ are two letters
+UPDATE g SET grp = (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) WHERE id < 9
+UPDATE g SET grp = (SELECT ssn FROM (SELECT 'a' AS ſsn) x) WHERE id < 5
+UPDATE g SET grp = (SELECT label AS ſsn FROM o HAVING ssn > '8' LIMIT 1) WHERE id < 5
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = (SELECT ssn FROM (SELECT 'a' AS ſsn) x)
+UPDATE w SET n = (SELECT count(*) FROM (SELECT 'a' AS body) x, o a JOIN o b ON MATCH (body) AGAINST ('word1')) WHERE id < 9
+-- names of the select list
+UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY length(ssn), ssn HAVING max(ssn) > '8' ORDER BY concat(ssn, label) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o UNION SELECT 'q' ORDER BY concat(ssn) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o HAVING (SELECT ssn) > '8' LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT row_number() OVER (ORDER BY ssn, id) AS ssn FROM o LIMIT 1) WHERE id < 5

@@ -195,6 +195,18 @@ SELECT d FROM nested WHERE id < 20
 SELECT (d).tok FROM nested WHERE id < 20
 SELECT ds FROM nested WHERE id < 20
 SELECT to_json(nested) FROM nested WHERE id < 20
+-- (value).name that calls a function, one of which runs the text that it is given
+SELECT ('SELECT to_tsvector(ssn) FROM public.g'::text).ts_stat
+SELECT (concat('SELECT to_tsvector(ssn) FROM public.', 'g')).ts_stat
+SELECT (s.s).ts_stat FROM (SELECT 'SELECT to_tsvector(ssn) FROM public.g'::text AS s) s
+SELECT (s.s[1]).ts_stat FROM (SELECT ARRAY['SELECT to_tsvector(ssn) FROM public.g'] AS s) s
+SELECT ('public.lengthy'::text).pg_relation_size
+SELECT (id).count, (ssn).max FROM g
+SELECT (id).int4, (tok).upper, (x).date FROM g, (SELECT '2020-01-01'::text AS x) y WHERE id < 4
+SELECT (json_each(to_json(g))).value FROM g WHERE id < 4
+-- whole rows and columns of one name
+SELECT g.tok FROM (SELECT '(1' AS g) x, g JOIN o ON o.id = g.id AND g > '(1,2,w1,8'
+SELECT tok, (SELECT tok::text FROM (SELECT 1 AS x) AS tok) FROM g WHERE id < 5
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
@@ -365,3 +377,15 @@ SELECT id FROM widenn LIMIT 20
 SELECT array_agg(id) FROM (SELECT id FROM widenn LIMIT 20) AS x
 SELECT id FROM within LIMIT 20
 SELECT id FROM upper LIMIT 20
+-- names that the server finds further outside than one would think
+UPDATE g SET grp = 'a' WHERE id < 5 RETURNING (SELECT ssn::text FROM o AS ssn LIMIT 1)
+UPDATE g SET grp = (SELECT ssn::text FROM o AS ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = 'a' WHERE id < 9 AND EXISTS (SELECT 1 FROM o AS ssn WHERE ssn::text > '8')
+UPDATE g SET grp = (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) WHERE id < 9
+UPDATE g SET grp = (SELECT ssn::text FROM unnest((SELECT array_agg(o) FROM o)) AS ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (SELECT (ssn).text FROM (SELECT 1 AS ssn) y) z) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (SELECT 1 IN (SELECT id AS ssn FROM o)) z) WHERE id < 5
+UPDATE g SET grp = (SELECT o.label AS ssn FROM o ORDER BY row_number() OVER (ORDER BY ssn) LIMIT 1) WHERE id < 5
+DELETE FROM h WHERE id = 24 RETURNING (SELECT mrn::text FROM o AS mrn LIMIT 1)
+MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT ssn::text FROM (SELECT 1 AS x) AS ssn)
+WITH x AS (SELECT ssn FROM (SELECT 1 AS ssn) y) UPDATE g SET grp = (SELECT ssn::text FROM x) WHERE id < 5
