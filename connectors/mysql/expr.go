@@ -582,6 +582,13 @@ func (a *analysis) windowFunction(e *ast.WindowFuncExpr, s *scope, kind connecto
 }
 
 func (a *analysis) window(w *ast.WindowSpec, s *scope) error {
+	for _, name := range []string{w.Name.L, w.Ref.L} {
+		if named := s.windows[name]; a.strict && named != nil && named != w { // what it is made of goes into each column over it
+			if err := a.window(named, s); err != nil {
+				return err
+			}
+		}
+	}
 	if w.PartitionBy != nil {
 		for _, item := range w.PartitionBy.Items {
 			if err := a.item(item, s, connectors.UseGroup, fromOnly); err != nil {

@@ -115,6 +115,7 @@ type scope struct {
 	// nested is the scope around a subquery or derived table, body that around
 	// the query of a common table expression.
 	nested, body bool
+	windows      map[string]*ast.WindowSpec // that WINDOW names
 	// rowsOut is true if rows of this level can reach the result.
 	rowsOut bool
 	// united is true around the parts of a set operation that keeps no duplicates.
@@ -128,6 +129,7 @@ type cte struct {
 	columns []column
 	hidden  string
 	outlet  *outlet
+	decides []connectors.Use // see analysis
 	// far is true if MariaDB does not find it from here: a WITH of a derived
 	// table or subquery does not see those outside.
 	far bool

@@ -27,9 +27,12 @@ type analysis struct {
 	// collapsed is true if the result's rows are told apart by its columns: then
 	// none of those may be raw until the gateway masks it.
 	collapsed bool
-	views     int               // how deep in views the analysis is
-	strict    bool              // of a definition: whatever a protected column is part of is protected
-	stamped   map[string]string // relations relied on, by schema NUL name
+	views     int  // how deep in views the analysis is
+	strict    bool // of a definition: whatever a protected column is part of is protected
+	// decides are, of a definition, the uses by which there are rows or none: of
+	// conditions, groups and orders, also of those beneath views and WITH.
+	decides []connectors.Use
+	stamped map[string]string // relations relied on, by schema NUL name
 	// rewrites are the references that become derived tables once everything
 	// is known about their use.
 	rewrites []*source
@@ -217,6 +220,9 @@ func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connecto
 	case connectors.SeenMasked, connectors.SeenLookup, connectors.SeenOpened, connectors.SeenGateway:
 	}
 	a.st.Uses = append(a.st.Uses, u)
+	if a.strict && kind != connectors.UseOutput && kind != connectors.UseExpression {
+		a.decides = append(a.decides, u)
+	}
 }
 
 func (a *analysis) note(text string) {

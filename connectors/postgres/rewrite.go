@@ -170,7 +170,7 @@ func (a *analysis) derived(src *source) string {
 		from += "ONLY "
 	}
 	from += quote(src.relation.schema) + "." + quote(src.relation.name)
-	if known.ordered {
+	if len(known.decides) > 0 {
 		from += a.order(src.relation, known)
 	}
 	return "SELECT " + strings.Join(list, ", ") + from

@@ -116,6 +116,7 @@ type scope struct {
 	stars   []shown
 	fields  []column // the select list, for ORDER BY and GROUP BY
 	ctes    map[string]cte
+	windows map[string]*pg.WindowDef // that WINDOW names
 	rowsOut bool
 	// united is true around the parts of a set operation that keeps no duplicates.
 	united bool
@@ -126,6 +127,7 @@ type scope struct {
 type cte struct {
 	columns []column
 	outlet  *outlet
+	decides []connectors.Use // see analysis
 }
 
 // outlet is where rows of a common table expression or a derived table go.

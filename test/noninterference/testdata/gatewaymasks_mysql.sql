@@ -176,6 +176,20 @@ SELECT kind FROM h LIMIT 5
 SELECT kind, tok FROM h LIMIT 5
 SELECT DISTINCT kind FROM h LIMIT 3
 SELECT h.tok, g.tok FROM h JOIN g ON g.id = h.g_id LIMIT 5
+-- columns of views that tell of a comparison: ranks over a named window, what an outer join found, EXISTS
+SELECT * FROM ranked WHERE id < 30 ORDER BY id
+SELECT * FROM ranked2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer3 WHERE id < 30 ORDER BY id
+SELECT * FROM outer4 WHERE id < 30 ORDER BY id
+SELECT * FROM outer7 WHERE id < 30 ORDER BY id
+SELECT * FROM outer8 WHERE id < 30 ORDER BY id
+SELECT * FROM inner1 WHERE id < 30 ORDER BY id
+SELECT * FROM inner2 WHERE id < 30 ORDER BY id
+SELECT * FROM filt ORDER BY grp LIMIT 9
+SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
+SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'

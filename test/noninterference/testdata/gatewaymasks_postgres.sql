@@ -207,6 +207,23 @@ SELECT (json_each(to_json(g))).value FROM g WHERE id < 4
 -- whole rows and columns of one name
 SELECT g.tok FROM (SELECT '(1' AS g) x, g JOIN o ON o.id = g.id AND g > '(1,2,w1,8'
 SELECT tok, (SELECT tok::text FROM (SELECT 1 AS x) AS tok) FROM g WHERE id < 5
+-- columns of views that tell of a comparison: ranks over a named window, what an outer join found, EXISTS
+SELECT * FROM ranked WHERE id < 30 ORDER BY id
+SELECT * FROM ranked2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer3 WHERE id < 30 ORDER BY id
+SELECT * FROM outer4 WHERE id < 30 ORDER BY id
+SELECT * FROM outer5 WHERE id < 30 ORDER BY id
+SELECT * FROM outer6 WHERE id < 30 ORDER BY id
+SELECT * FROM lateral1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer7 WHERE id < 30 ORDER BY id
+SELECT * FROM outer8 WHERE id < 30 ORDER BY id
+SELECT * FROM inner1 WHERE id < 30 ORDER BY id
+SELECT * FROM inner2 WHERE id < 30 ORDER BY id
+SELECT * FROM filt ORDER BY grp LIMIT 9
+SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
+SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
