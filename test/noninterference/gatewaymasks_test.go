@@ -159,7 +159,8 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
 		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id", "lengthy.ssn": "ssn",
-		"wide.ssn": "ssn", "within.ssn": "ssn", "upper.ssn": "ssn"} {
+		"wide.ssn": "ssn", "within.ssn": "ssn", "upper.ssn": "ssn",
+		"Mixed.Ssn": "ssn", "Mixed.ssn": "ssn", "Mixed.größe": "ssn", "Mixed.ssn ": "ssn", "Mixed.s\"n": "ssn"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -190,6 +191,12 @@ var extraPostgres = []string{
 	"CREATE TABLE wide (id int, ssn text, pad text)", "CREATE INDEX wide_ssn ON wide (ssn, id)", // so wide that an index is read for the id
 	"CREATE VIEW widev AS SELECT id, ssn FROM wide", "CREATE VIEW widen AS SELECT id FROM wide", "CREATE VIEW widenn AS SELECT id FROM widen",
 	"CREATE TABLE within (id int, grp int, ssn text, pad text)", "CREATE INDEX within_ssn ON within (grp, ssn, id)",
+	`CREATE TABLE "Mixed" (id int, "Ssn" text, ssn text, "größe" text, "ssn " text, "s""n" text)`,
+	"CREATE VIEW vunion AS SELECT id, ssn AS k, 1 AS n FROM g UNION ALL SELECT id, label, n FROM o UNION SELECT id, kind, length(mrn) FROM h",
+	"CREATE VIEW vexpr AS SELECT id, CASE WHEN ssn > '8' THEN 'a' ELSE 'b' END AS c, coalesce(ssn, grp) AS co, greatest(person, length(ssn)) AS g, (SELECT max(label) FROM o WHERE o.tok < g.ssn) AS sub, ARRAY[ssn] AS arr, ROW(ssn)::text AS r, ssn > '8' AS cmp, nullif(grp, ssn) AS nu, to_jsonb(g) AS js, g IS NULL AS isn, (g).grp AS fld, grp FROM g",
+	"CREATE VIEW vof AS SELECT v.id, v.c, v.grp, length(v.co) AS l FROM vexpr v",
+	"CREATE VIEW vwin AS SELECT id, sum(id) OVER (ORDER BY ssn ROWS 1 PRECEDING) AS s, lag(grp) OVER (PARTITION BY ssn) AS l, first_value(id) OVER (ORDER BY tok, ssn) AS f FROM g",
+	"CREATE VIEW vagg AS SELECT grp, string_agg(id::text, ',' ORDER BY ssn) AS s, max(ssn) AS m, count(DISTINCT ssn) AS c, bool_or(ssn > '8') AS b, (array_agg(id ORDER BY ssn))[1] AS f FROM g GROUP BY grp",
 	"CREATE VIEW ranked AS SELECT id, row_number() OVER w AS n, count(*) OVER (w ROWS 1 PRECEDING) AS m FROM g WINDOW w AS (ORDER BY ssn)",
 	"CREATE VIEW ranked2 AS SELECT id, row_number() OVER w2 AS n FROM g WINDOW w AS (PARTITION BY tok), w2 AS (w ORDER BY id)",
 	"CREATE VIEW outer1 AS SELECT o.id, x.label FROM o LEFT JOIN g ON g.id = o.id LEFT JOIN o x ON x.id = o.id AND g.ssn > '8'",
@@ -211,6 +218,7 @@ var extraPostgres = []string{
 var fillPostgres = []string{
 	"INSERT INTO past SELECT id, g, ARRAY[g] FROM g",
 	"INSERT INTO nested SELECT id, ROW(id, g)::wrap, ARRAY[ROW(id, g)::wrap], g::gdom, ARRAY[g::gdom] FROM g",
+	"INSERT INTO \"Mixed\" SELECT id, ssn, ssn, ssn, ssn, ssn FROM g",
 	"REFRESH MATERIALIZED VIEW gm", "INSERT INTO lengthy SELECT id, repeat(ssn, 100 * ascii(ssn)) FROM g",
 }
 

@@ -190,6 +190,44 @@ SELECT * FROM inner2 WHERE id < 30 ORDER BY id
 SELECT * FROM filt ORDER BY grp LIMIT 9
 SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
 SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
+-- what runs text, reads files, state or statistics
+SELECT g.* FROM g PROCEDURE ANALYSE()
+SELECT ssn INTO @x FROM g WHERE id = 1
+SELECT ssn FROM g INTO OUTFILE '/tmp/x'
+SELECT @x := ssn FROM g
+SELECT @@datadir, @@global.secure_file_priv
+SELECT LOAD_FILE('/etc/passwd')
+HANDLER g OPEN
+SELECT id /*! , ssn */ FROM g
+SELECT id /*M! , ssn */ FROM g
+SELECT id /* /*! , ssn */ FROM g
+SELECT table_name, data_length, avg_row_length, index_length, table_rows FROM information_schema.tables
+SELECT cardinality FROM information_schema.statistics
+SELECT * FROM information_schema.innodb_sys_tablestats
+SELECT * FROM mysql.column_stats
+SELECT NAME_CONST('a', 1), DEFAULT(copy), DEFAULT(label) FROM dflt WHERE id < 3
+SELECT FOUND_ROWS(), ROW_COUNT(), LAST_INSERT_ID(5), LAST_INSERT_ID(tokn) FROM g
+-- literals, errors, names
+SELECT 'a\'', ssn FROM g WHERE id < 3
+SELECT 'a\\', ssn FROM g WHERE id < 3
+SELECT _latin1'a', _binary 'b', x'41', 0x41, b'1', N'a', ssn FROM g WHERE id < 3
+SELECT _utf16 x'0073', concat(_binary x'00', ssn) FROM g WHERE id < 3
+SELECT EXTRACTVALUE('<a/>', CONCAT('/', ssn)) FROM g WHERE id < 3
+SELECT UPDATEXML('<a/>', CONCAT('~', ssn), 1) FROM g WHERE id < 3
+SELECT JSON_OBJECTAGG(id, ssn), GROUP_CONCAT(ssn ORDER BY id), GROUP_CONCAT(DISTINCT tok), MAX(ssn) FROM g
+SELECT POW(10, LENGTH(ssn) * 100) FROM g WHERE id < 3
+SELECT REPEAT('x', LENGTH(ssn) * 100000000) IS NULL FROM g WHERE id < 3
+SELECT id AS tok, tok AS id FROM g WHERE id < 9 ORDER BY id
+SELECT id AS `tok`, tok AS `Id` FROM g WHERE id < 9 HAVING Id > 'm'
+SELECT tok AS x, id FROM g WHERE id < 9 HAVING (SELECT x) > 'm'
+SELECT tok AS ſ, id FROM g WHERE id < 9 ORDER BY CONCAT(ſ), id
+SELECT tok AS id, ROW_NUMBER() OVER (ORDER BY id) FROM g WHERE id < 9
+SELECT tok AS grp, COUNT(*) FROM g GROUP BY grp
+SELECT SUM(ssn > '8'), BIT_XOR(tokn), STD(tokn), MEDIAN(tokn) OVER () FROM g
+SELECT id FROM g WHERE BINARY ssn = 'a'
+WITH x AS (WITH g AS (SELECT 1 AS id, 'a' AS ssn) SELECT * FROM g) SELECT * FROM x
+WITH RECURSIVE x AS (SELECT id FROM o WHERE id < 5), o AS (SELECT id, ssn AS label FROM g) SELECT * FROM x
+SELECT * FROM (SELECT id, ssn FROM g WHERE id < 3) AS h JOIN h AS g USING (id)
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'

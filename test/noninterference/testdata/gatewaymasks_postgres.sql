@@ -224,6 +224,56 @@ SELECT * FROM inner2 WHERE id < 30 ORDER BY id
 SELECT * FROM filt ORDER BY grp LIMIT 9
 SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
 SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
+-- views that compute with protected columns, and on views
+SELECT * FROM vunion ORDER BY id, k LIMIT 40
+SELECT * FROM vexpr WHERE id < 5
+SELECT x FROM vexpr x WHERE id < 5
+SELECT * FROM vof WHERE id < 5
+SELECT * FROM vwin WHERE id < 5
+SELECT * FROM vagg ORDER BY grp
+-- names by quotes and escapes
+SELECT "Ssn" FROM "Mixed" WHERE id < 3
+SELECT * FROM "Mixed" WHERE id < 3
+SELECT "größe", "ssn ", "s""n" FROM "Mixed" WHERE id < 3
+SELECT Ssn FROM "Mixed"
+SELECT U&"\0073\0073\006E" FROM g WHERE id < 3
+SELECT U&"s!0073n" UESCAPE '!' FROM g WHERE id < 3
+SELECT $q$a$q$ || ssn, E'\x41' || ssn FROM g WHERE id < 3
+SELECT id FROM g WHERE ssn OPERATOR(pg_catalog.=) 'a'
+SELECT id FROM g ORDER BY ssn USING OPERATOR(pg_catalog.<) LIMIT 3
+SELECT /* /* nested */ ssn */ id FROM g WHERE id < 3
+-- what runs text, reads files, catalogs or rows as they lie
+SELECT table_to_xml('g', true, true, '')
+SELECT query_to_xml('SELECT ssn FROM g', true, true, '')
+SELECT database_to_xml(true, true, '')
+SELECT lo_from_bytea(0, ssn::bytea) FROM g WHERE id < 3
+SELECT dblink('dbname=x', 'SELECT 1')
+SELECT * FROM pg_stats WHERE tablename = 'g'
+SELECT * FROM pg_statistic_ext_data
+SELECT * FROM pg_stat_user_tables
+SELECT a FROM pg_attribute a LIMIT 1
+SELECT ctid FROM g WHERE id < 3
+SELECT (SELECT ctid FROM h WHERE h.id = o.id) FROM o WHERE id < 3
+SELECT xmlparse(DOCUMENT '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><a>&x;</a>')
+SELECT 0x1F, 1_000
+-- errors, frames, names of WITH
+SELECT ssn::date FROM g WHERE id < 3
+SELECT ssn::json FROM g WHERE id < 3
+SELECT ssn::inet FROM g WHERE id < 3
+SELECT to_number(ssn, '999') FROM g WHERE id < 3
+SELECT substr('abc', 1, -length(ssn)) FROM g WHERE id < 3
+SELECT 2147483647 + length(ssn) FROM g WHERE id < 3
+SELECT id, sum(tokn) OVER (ORDER BY id RANGE BETWEEN tokn PRECEDING AND CURRENT ROW) FROM g WHERE id < 5
+SELECT id, count(*) OVER (ORDER BY tokn RANGE BETWEEN 100 PRECEDING AND CURRENT ROW) FROM g WHERE id < 5
+SELECT id, row_number() OVER w FROM g WHERE id < 9 WINDOW w AS (ORDER BY tok)
+SELECT mode() WITHIN GROUP (ORDER BY ssn), percentile_disc(0.5) WITHIN GROUP (ORDER BY tokn), rank('m') WITHIN GROUP (ORDER BY tok) FROM g
+SELECT grp FROM g GROUP BY ROLLUP (grp, tok)
+SELECT id AS g FROM g WHERE id < 9 ORDER BY g
+SELECT o AS g FROM o, g WHERE o.id = g.id AND o.id < 9 ORDER BY g
+SELECT g AS o, tok FROM o, g WHERE o.id = g.id AND o.id < 9
+WITH RECURSIVE x AS (SELECT tok, id FROM g), g AS (SELECT 1 AS id, 'a' AS tok) SELECT * FROM x WHERE id < 5
+WITH RECURSIVE a AS (SELECT label FROM o), o AS (SELECT id, ssn AS label FROM g WHERE id < 5) SELECT * FROM a
+SELECT json_populate_record(g, '{"id": 5}') FROM g WHERE id < 3
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
