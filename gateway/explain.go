@@ -36,9 +36,11 @@ func (c *call) explain(ctx context.Context) (*Answer, error) {
 // coarse is an estimate as the requester may see it. The planner computes from
 // the raw values of protected columns: how common one is, how many there are, how
 // many pages they fill. So it tells of them their order of magnitude only, and of
-// a value that is looked up nothing.
+// a value that is looked up nothing. A view may read them whatever it shows.
 func coarse(st *connectors.Statement, e *connectors.Estimate) *connectors.Estimate {
-	if e == nil || !slices.ContainsFunc(st.Relations, func(r connectors.Relation) bool { return r.Protected }) {
+	if e == nil || !slices.ContainsFunc(st.Relations, func(r connectors.Relation) bool {
+		return r.Protected || r.Kind == "view" || r.Kind == "materialized_view"
+	}) {
 		return e
 	}
 	if len(st.Lookups) > 0 {

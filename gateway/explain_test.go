@@ -20,6 +20,10 @@ func TestEstimateTellsLittle(t *testing.T) {
 	if a, b := coarse(protected, one), coarse(protected, two); *a != want || *b != want {
 		t.Errorf("of protected tables: %+v, %+v", a, b)
 	}
+	view := &connectors.Statement{Relations: []connectors.Relation{{Name: "stays", Kind: "view"}}}
+	if a, b := coarse(view, one), coarse(view, two); *a != want || *b != want {
+		t.Errorf("of views that show no protected column: %+v, %+v", a, b)
+	}
 	protected.Lookups = []connectors.Lookup{{Class: "mrn", Param: -1}}
 	if got := coarse(protected, one); got != nil {
 		t.Errorf("of a look-up: %+v", got)

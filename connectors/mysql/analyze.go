@@ -29,6 +29,9 @@ type analysis struct {
 	// strict is true for a definition: whatever a protected column is part of is
 	// protected.
 	strict bool
+	// decides are, of a definition, the uses by which there are rows or none: of
+	// conditions, groups and orders, also of those beneath views and WITH.
+	decides []connectors.Use
 	// ranged is true in a definition that tests for NULL what an index may begin
 	// with: rows that are found by it come in its order.
 	ranged bool
@@ -267,6 +270,9 @@ func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connecto
 	case connectors.SeenMasked, connectors.SeenLookup, connectors.SeenOpened, connectors.SeenGateway:
 	}
 	a.st.Uses = append(a.st.Uses, u)
+	if a.strict && kind != connectors.UseOutput && kind != connectors.UseExpression {
+		a.decides = append(a.decides, u)
+	}
 	return id
 }
 

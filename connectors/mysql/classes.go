@@ -20,6 +20,8 @@ type protection struct {
 	// ordered is true for a view that compares protected columns: the order in
 	// which its rows come could tell what they hold.
 	ordered bool
+	// decides is one of those uses.
+	decides []connectors.Use
 	// exposures are the indexes in whose order a protected column shows, each as
 	// the columns that it lacks: where one of them is read, the server does not
 	// answer from the index alone. Of a view, those of the tables beneath, as the
@@ -220,10 +222,8 @@ func (a *analysis) protectView(t *table, p *protection) {
 			return
 		}
 	}
-	p.ordered = inner.ranged
-	for _, u := range inner.st.Uses {
-		p.ordered = p.ordered || (u.Kind != connectors.UseOutput && u.Kind != connectors.UseExpression)
-	}
+	p.decides = firstOf(inner.decides)
+	p.ordered = inner.ranged || len(p.decides) > 0
 	for name := range inner.stamped {
 		one := a.cat.tables[a.cat.tableKey(name)]
 		p.relies = append(p.relies, one)
@@ -255,16 +255,48 @@ var viewFunctions = map[connectors.FunctionClass]bool{
 	connectors.FunctionHarmless: true, connectors.FunctionCatalog: true, connectors.FunctionSession: true, connectors.FunctionSetting: true,
 }
 
+// firstOf is one use of some.
+func firstOf(lists ...[]connectors.Use) []connectors.Use {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return list[:1:1]
+		}
+	}
+	return nil
+}
+
+// mark is how far the analysis has come.
+type mark struct{ uses, decides int }
+
+func (a *analysis) mark() mark { return mark{len(a.st.Uses), len(a.decides)} }
+
+// since are the uses after a mark.
+func (a *analysis) since(m mark) []connectors.Use {
+	return firstOf(a.st.Uses[m.uses:], a.decides[m.decides:])
+}
+
 // tainted marks what an expression gives if a protected column went into it
-// anywhere: before is how many uses there were before the expression.
-func (a *analysis) tainted(c column, before int) column {
+// anywhere: uses are those of the expression.
+func (a *analysis) tainted(c column, uses []connectors.Use) column {
 	c.plain, c.ref = false, nil
-	if c.class == nil && len(a.st.Uses) > before {
-		u := a.st.Uses[before]
-		class := masking.Class{Name: u.Class}.Redacted()
-		c.class, c.origin = &class, u.Column
+	if c.class == nil && len(uses) > 0 {
+		class := masking.Class{Name: uses[0].Class}.Redacted()
+		c.class, c.origin = &class, uses[0].Column
 	}
 	return c
+}
+
+// taintRows marks the columns of sources that an outer join gives NULL where it
+// finds no row, which tells of what decides about the rows.
+func (a *analysis) taintRows(sources []*source, decides []connectors.Use) {
+	if !a.strict || len(decides) == 0 {
+		return
+	}
+	for _, src := range sources {
+		for i := range src.columns {
+			src.columns[i] = a.tainted(src.columns[i], decides)
+		}
+	}
 }
 
 // expr analyses an expression. What it gives back tells whether protected
@@ -274,7 +306,7 @@ func (a *analysis) expr(e ast.ExprNode, s *scope, kind connectors.UseKind, order
 	if _, bare := e.(*ast.ColumnNameExpr); !a.strict || bare {
 		return a.expression(e, s, kind, order)
 	}
-	before := len(a.st.Uses)
+	before := a.mark()
 	c, err := a.expression(e, s, kind, order)
-	return a.tainted(c, before), err
+	return a.tainted(c, a.since(before)), err
 }

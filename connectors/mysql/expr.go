@@ -421,7 +421,7 @@ func (a *analysis) comparison(compares bool, operands []ast.ExprNode, s *scope, 
 					a.carry(ref, f, f.source)
 				}
 			} else {
-				a.unqualify(ref, f)
+				a.pin(ref.Name, f)
 				a.use(f.column.origin, *f.column.class, decides, connectors.SeenDestroyed, true)
 			}
 			return column{}, nil
@@ -450,7 +450,7 @@ func (a *analysis) reference(e *ast.ColumnNameExpr, s *scope, kind connectors.Us
 	if err != nil {
 		return column{}, err
 	}
-	a.unqualify(e, f)
+	a.pin(e.Name, f)
 	a.masked(e, f)
 	c := *f.column
 	if c.count {
@@ -494,6 +494,7 @@ func (a *analysis) matchAgainst(e *ast.MatchAgainst, s *scope, kind connectors.U
 		if err != nil {
 			return column{}, err
 		}
+		a.pin(name, f)
 		if f.source == nil || f.source.wrapped || f.source.table != nil && a.protected(f.source.table) { // the target of a write is not wrapped
 			return column{}, unsupported("full-text search is not possible over a table with protected columns", "Use LIKE on an unprotected column.")
 		}
@@ -581,6 +582,13 @@ func (a *analysis) windowFunction(e *ast.WindowFuncExpr, s *scope, kind connecto
 }
 
 func (a *analysis) window(w *ast.WindowSpec, s *scope) error {
+	for _, name := range []string{w.Name.L, w.Ref.L} {
+		if named := s.windows[name]; a.strict && named != nil && named != w { // what it is made of goes into each column over it
+			if err := a.window(named, s); err != nil {
+				return err
+			}
+		}
+	}
 	if w.PartitionBy != nil {
 		for _, item := range w.PartitionBy.Items {
 			if err := a.item(item, s, connectors.UseGroup, fromOnly); err != nil {

@@ -81,7 +81,7 @@ func (a *analysis) plainField(ref *ast.ColumnNameExpr, s *scope, top bool) (colu
 // output notes a bare column in a select list, raw and masked by the gateway if
 // its mask is of that kind and it is one of the result's own columns.
 func (a *analysis) output(f found, ref *ast.ColumnNameExpr, top bool) column {
-	a.unqualify(ref, f)
+	a.pin(ref.Name, f)
 	c := *f.column
 	c.via = f.source
 	if c.class == nil || !c.plain {
@@ -130,7 +130,7 @@ func (a *analysis) star(f *ast.SelectField, s *scope, top bool) ([]column, []*as
 		ref := &ast.ColumnNameExpr{Name: name}
 		field := &ast.SelectField{Expr: ref}
 		item.column.used = true
-		c := a.output(found{item.column, item.source, true}, ref, top)
+		c := a.output(found{column: item.column, source: item.source, own: true}, ref, top)
 		c.name = item.name
 		a.named(field, &c)
 		out, fields = append(out, c), append(fields, field)

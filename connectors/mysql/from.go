@@ -24,28 +24,46 @@ func (a *analysis) tableRefs(n ast.ResultSetNode, s *scope) ([]shown, []*source,
 }
 
 func (a *analysis) join(n *ast.Join, s *scope) ([]shown, []*source, error) {
+	start := len(a.decides)
 	ls, left, err := a.tableRefs(n.Left, s)
 	if err != nil || n.Right == nil {
 		return ls, left, err
 	}
+	middle := len(a.decides)
 	rs, right, err := a.tableRefs(n.Right, s)
 	if err != nil {
 		return nil, nil, err
 	}
 	both := append(append([]*source(nil), left...), right...)
-	before := len(a.st.Uses)
-	defer func() { a.taintOuter(n.Tp, left, right, before) }()
+	end := len(a.decides)
+	defer func() {
+		switch n.Tp {
+		case ast.LeftJoin:
+			a.taintRows(right, firstOf(a.decides[middle:]))
+		case ast.RightJoin:
+			a.taintRows(left, firstOf(a.decides[start:middle], a.decides[end:]))
+		}
+	}()
 	if len(n.Using) > 0 || n.NaturalJoin {
 		stars, err := a.using(n, ls, rs, left, right, s)
 		return stars, both, err
 	}
 	if n.On != nil {
-		if err := a.condition(n.On.Expr, s, connectors.UseJoin, fromOnly); err != nil {
+		if err := a.joinCondition(n.On.Expr, s, both); err != nil {
 			return nil, nil, err
 		}
 		unsought(n.Tp, left, right)
 	}
 	return append(append([]shown(nil), ls...), rs...), both, nil
+}
+
+// joinCondition analyses ON, which sees what is joined, and nothing of what stands
+// beside the join: a name that means a column there means one further outside.
+func (a *analysis) joinCondition(on ast.ExprNode, s *scope, both []*source) error {
+	sources := s.sources
+	defer func() { s.sources = sources }()
+	s.sources = both
+	return a.condition(on, s, connectors.UseJoin, fromOnly)
 }
 
 // unsought takes back that a raw comparison needs its index, for the side of an
@@ -55,23 +73,6 @@ func unsought(tp ast.JoinType, left, right []*source) {
 	kept := map[ast.JoinType][]*source{ast.LeftJoin: left, ast.RightJoin: right}[tp]
 	for _, src := range kept {
 		clear(src.sought)
-	}
-}
-
-// taintOuter marks, in a definition, the side of an outer join that is NULL where
-// a comparison of protected columns fails: its values tell of that.
-func (a *analysis) taintOuter(tp ast.JoinType, left, right []*source, before int) {
-	nullable := right
-	if tp == ast.RightJoin {
-		nullable = left
-	}
-	if !a.strict || tp != ast.LeftJoin && tp != ast.RightJoin || len(a.st.Uses) == before {
-		return
-	}
-	for _, src := range nullable {
-		for i := range src.columns {
-			src.columns[i] = a.tainted(src.columns[i], before)
-		}
 	}
 }
 
@@ -125,7 +126,7 @@ func (a *analysis) using(n *ast.Join, ls, rs []shown, left, right []*source, s *
 
 func shownAs(list []shown, name string) *shown {
 	for i := range list {
-		if strings.EqualFold(list[i].name, name) {
+		if sameColumn(list[i].name, name) {
 			return &list[i]
 		}
 	}
@@ -207,6 +208,7 @@ func (a *analysis) baseTable(ref *ast.TableSource, n *ast.TableName, s *scope) (
 		}
 		if ok {
 			n.Name, ref.AsName = ast.NewCIStr(one.hidden), ast.NewCIStr(name)
+			a.decides = append(a.decides, one.decides...)
 			return a.reading(&source{name: name, columns: append([]column(nil), one.columns...)}, one.outlet), nil
 		}
 	}
@@ -233,6 +235,9 @@ func (a *analysis) tableSourceOf(ref *ast.TableSource, t *table, name string) (*
 	known := a.protection(t)
 	if known.err != nil {
 		return nil, known.err
+	}
+	if a.strict {
+		a.decides = append(a.decides, known.decides...)
 	}
 	protected := len(known.classes) > 0
 	a.relation(connectors.Relation{Schema: t.schema, Name: t.name, Kind: t.kind, Protected: protected})

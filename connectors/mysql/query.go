@@ -187,13 +187,13 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 				s.ctes[name] = cte{columns: own, hidden: c.Name.O, outlet: itself}
 			}
 		}
-		inside, reads, single := len(a.rewrites), len(a.reads), oneRow(c.Query.Query)
+		inside, reads, single, decides := len(a.rewrites), len(a.reads), oneRow(c.Query.Query), len(a.decides)
 		cols, err := a.withQuery(c, w.IsRecursive, s)
 		if err != nil {
 			return err
 		}
 		a.st.Shape.Recursive = a.st.Shape.Recursive || len(itself.readers) > 0 && !series
-		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single, summed: a.summed}}
+		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single, summed: a.summed}, decides: firstOf(a.decides[decides:])}
 		s.ctes[name] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -214,14 +214,14 @@ func (a *analysis) ofItself(c *ast.CommonTableExpression, s *scope) ([]column, e
 
 // withQuery analyses the query of a common table expression.
 func (a *analysis) withQuery(c *ast.CommonTableExpression, recursive bool, s *scope) ([]column, error) {
-	before := len(a.st.Uses)
+	before := a.mark()
 	cols, err := a.query(c.Query, &scope{parent: s, body: true}, s.rowsOut)
 	if err != nil {
 		return nil, err
 	}
 	if a.strict && recursive { // its columns may have gone round
 		for i := range cols {
-			cols[i] = a.tainted(cols[i], before)
+			cols[i] = a.tainted(cols[i], a.since(before))
 		}
 	}
 	if len(c.ColNameList) > 0 {
@@ -294,6 +294,10 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		if err := a.window(&n.WindowSpecs[i], s); err != nil {
 			return nil, err
 		}
+		if s.windows == nil {
+			s.windows = map[string]*ast.WindowSpec{}
+		}
+		s.windows[n.WindowSpecs[i].Name.L] = &n.WindowSpecs[i]
 	}
 	out, err := a.fields(n, s, top)
 	if err != nil {

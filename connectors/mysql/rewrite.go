@@ -52,7 +52,7 @@ func (a *analysis) point(ref *ast.ColumnNameExpr, f found, src *source) {
 // carry makes a reference see the raw column, under a hidden name. In a write
 // the target itself is not wrapped, so its own name already is the raw one.
 func (a *analysis) carry(ref *ast.ColumnNameExpr, f found, src *source) {
-	a.unqualify(ref, f)
+	a.pin(ref.Name, f)
 	if !src.wrapped {
 		return
 	}
@@ -65,10 +65,16 @@ func (a *analysis) carry(ref *ast.ColumnNameExpr, f found, src *source) {
 	ref.Name.Table, ref.Name.Name = ast.NewCIStr(src.name), ast.NewCIStr(hidden)
 }
 
-// unqualify drops the database from a reference: a derived table has none.
-func (*analysis) unqualify(ref *ast.ColumnNameExpr, f found) {
-	if f.source != nil {
-		ref.Name.Schema = ast.CIStr{}
+// pin makes a reference say which source it was resolved to: without a database,
+// which a derived table has none of. In a write, whose target is raw, no other
+// name may be left for the server to find there after all.
+func (a *analysis) pin(name *ast.ColumnName, f found) {
+	if f.source == nil {
+		return
+	}
+	name.Schema = ast.CIStr{}
+	if a.st.Write && !f.merged && !f.source.target && name.Table.L == "" {
+		name.Table = ast.NewCIStr(f.source.name)
 	}
 }
 

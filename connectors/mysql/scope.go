@@ -58,6 +58,8 @@ type source struct {
 	table   *table // of a base table
 	ref     *ast.TableSource
 	wrapped bool
+	// target is true for the table that a write writes.
+	target bool
 	// raw maps columns to the hidden name under which a raw one is added.
 	raw map[string]string
 	// dated are those of dates with their person, which is movedBy.
@@ -113,6 +115,7 @@ type scope struct {
 	// nested is the scope around a subquery or derived table, body that around
 	// the query of a common table expression.
 	nested, body bool
+	windows      map[string]*ast.WindowSpec // that WINDOW names
 	// rowsOut is true if rows of this level can reach the result.
 	rowsOut bool
 	// united is true around the parts of a set operation that keeps no duplicates.
@@ -126,6 +129,7 @@ type cte struct {
 	columns []column
 	hidden  string
 	outlet  *outlet
+	decides []connectors.Use // see analysis
 	// far is true if MariaDB does not find it from here: a WITH of a derived
 	// table or subquery does not see those outside.
 	far bool
@@ -201,6 +205,7 @@ type found struct {
 	column *column
 	source *source // nil for a select-list alias
 	own    bool    // of the level that was asked, not of an outer one
+	merged bool    // it stands for several, by USING or NATURAL
 }
 
 // resolve finds what a column name means, from the inside out.
@@ -215,7 +220,7 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 		own := level == s
 		if own && n.Table.L == "" && order == fieldsFirst {
 			if c := level.field(n.Name.O); c != nil {
-				return found{c, nil, true}, nil
+				return found{column: c, own: true}, nil
 			}
 		}
 		var hits []found
@@ -224,8 +229,8 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 				continue
 			}
 			for i := range src.columns {
-				if strings.EqualFold(src.columns[i].name, n.Name.O) {
-					hits = append(hits, found{&src.columns[i], src, own})
+				if sameColumn(src.columns[i].name, n.Name.O) {
+					hits = append(hits, found{column: &src.columns[i], source: src, own: own})
 				}
 			}
 		}
@@ -237,11 +242,12 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 			hit.column.used = true
 		}
 		if len(hits) > 0 {
+			hits[0].merged = len(hits) > 1
 			return hits[0], nil
 		}
 		if own && n.Table.L == "" && order == fromFirst {
 			if c := level.field(n.Name.O); c != nil {
-				return found{c, nil, true}, nil
+				return found{column: c, own: true}, nil
 			}
 		}
 	}
@@ -250,11 +256,32 @@ func (a *analysis) resolve(s *scope, n *ast.ColumnName, order lookupOrder) (foun
 
 func (s *scope) field(name string) *column {
 	for i := range s.fields {
-		if strings.EqualFold(s.fields[i].name, name) {
+		if sameColumn(s.fields[i].name, name) {
 			return &s.fields[i]
 		}
 	}
 	return nil
+}
+
+// sameColumn compares names of columns. Beyond ASCII the server's folding is not
+// Unicode's, to which s and ſ are alike: there names must be spelled alike.
+func sameColumn(x, y string) bool {
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range len(x) {
+		if lower(x[i]) != lower(y[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		return b + 'a' - 'A'
+	}
+	return b
 }
 
 func (a *analysis) sameName(x, y string) bool {

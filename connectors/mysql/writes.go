@@ -34,7 +34,7 @@ func (a *analysis) target(refs *ast.TableRefsClause) (*scope, *source, error) {
 	if src.table == nil || src.table.kind != "table" {
 		return nil, nil, unsupported("only tables can be written", "")
 	}
-	src.wrapped, src.ref = false, nil
+	src.wrapped, src.ref, src.target = false, nil, true
 	s.sources = []*source{src}
 	a.relation(connectors.Relation{Schema: src.table.schema, Name: src.table.name, Kind: "table", Write: true,
 		Protected: a.protected(src.table)})

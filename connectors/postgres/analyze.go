@@ -25,9 +25,12 @@ type analysis struct {
 	// collapsed is true if the result's rows are told apart by its columns: then
 	// none of those may be raw until the gateway masks it.
 	collapsed bool
-	views     int               // how deep in views the analysis is
-	strict    bool              // of a definition: whatever a protected column is part of is protected
-	stamped   map[string]string // relations relied on, by schema NUL name
+	views     int  // how deep in views the analysis is
+	strict    bool // of a definition: whatever a protected column is part of is protected
+	// decides are, of a definition, the uses by which there are rows or none: of
+	// conditions, groups and orders, also of those beneath views and WITH.
+	decides []connectors.Use
+	stamped map[string]string // relations relied on, by schema NUL name
 	// rewrites are the references that become derived tables once everything
 	// is known about their use.
 	rewrites []*source
@@ -41,6 +44,8 @@ type analysis struct {
 	harmless bool
 	// operated are the operators that are named without their schema.
 	operated map[string]bool
+	// suffixed are the names of (value).name.
+	suffixed map[string]bool
 	// defined are the functions of users that the statement calls, by schema NUL
 	// name, with the digest of their definitions.
 	defined map[string]string
@@ -58,6 +63,7 @@ type analysis struct {
 // run parses, resolves, rewrites and writes back.
 func (a *analysis) run() error {
 	a.stamped, a.notes, a.params, a.operated = map[string]string{}, map[string]bool{}, map[int32]bool{}, map[string]bool{}
+	a.suffixed = map[string]bool{}
 	a.defined = map[string]string{}
 	a.counted, a.placed = map[*pg.ColumnRef]bool{}, map[*pg.RangeVar]bool{}
 	text := a.in.Text
@@ -193,6 +199,9 @@ func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connecto
 	case connectors.SeenMasked, connectors.SeenLookup, connectors.SeenOpened, connectors.SeenGateway:
 	}
 	a.st.Uses = append(a.st.Uses, u)
+	if a.strict && kind != connectors.UseOutput && kind != connectors.UseExpression {
+		a.decides = append(a.decides, u)
+	}
 }
 
 func (a *analysis) note(text string) {
@@ -252,6 +261,9 @@ func (a *analysis) finish() {
 	}
 	for name := range a.operated {
 		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampOperator, Name: name, Value: builtIn})
+	}
+	for name := range a.suffixed {
+		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampSuffix, Name: name, Value: builtIn})
 	}
 	for name, digest := range a.defined {
 		a.st.Stamps = append(a.st.Stamps, connectors.Stamp{Kind: stampFunction, Name: name, Value: digest})

@@ -29,6 +29,8 @@ type catalog struct {
 	byOID      map[int64]*relation
 	// operators that users defined in the search path.
 	operators map[string]bool
+	// suffixes are names that (value).name could call, see suffix.
+	suffixes map[string]bool
 	// defined are the functions of users in the search path, by schema and name.
 	defined map[string]defined
 	// derived keeps what was worked out of relations, by protectionKey.
@@ -144,7 +146,7 @@ const stampSQL = `pg_catalog.md5(pg_catalog.concat_ws('|', c.oid, c.relkind, c.r
 // loadCatalog reads a snapshot in a few queries.
 func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog, error) {
 	c := &catalog{searchPath: searchPath, relations: map[string]*relation{}, byOID: map[int64]*relation{},
-		operators: map[string]bool{}, defined: map[string]defined{}, derived: &sync.Map{}}
+		operators: map[string]bool{}, suffixes: map[string]bool{}, defined: map[string]defined{}, derived: &sync.Map{}}
 	var (
 		r       relation
 		comment *string
@@ -203,6 +205,9 @@ func loadCatalog(ctx context.Context, q querier, searchPath []string) (*catalog,
 		return nil, err
 	}
 	if err := c.loadDefined(ctx, q); err != nil {
+		return nil, err
+	}
+	if err := c.loadSuffixes(ctx, q); err != nil {
 		return nil, err
 	}
 	c.seal()
@@ -318,16 +323,21 @@ func (c *catalog) seal() {
 	for name := range c.operators {
 		all = append(all, "o "+name)
 	}
+	for name := range c.suffixes {
+		all = append(all, "s "+name)
+	}
 	sort.Strings(all)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", c.searchPath, all))
 	c.version = hex.EncodeToString(sum[:])
 }
 
-// The kinds of stamps. An operator's says that no user defined one of its name.
+// The kinds of stamps. An operator's says that no user defined one of its name, a
+// suffix's that nothing could be called by it.
 const (
 	stampRelation = "relation"
 	stampOperator = "operator"
 	stampFunction = "function"
+	stampSuffix   = "suffix"
 	builtIn       = "built-in"
 )
 
@@ -340,7 +350,7 @@ func currentStamps(ctx context.Context, q querier, stamps []connectors.Stamp) ([
 		now[i] = connectors.Stamp{Kind: s.Kind, Name: s.Name}
 		at[s.Kind] = append(at[s.Kind], s.Name)
 		index[[2]string{s.Kind, s.Name}] = i
-		if s.Kind == stampOperator {
+		if s.Kind == stampOperator || s.Kind == stampSuffix {
 			now[i].Value = builtIn
 		}
 	}
@@ -368,6 +378,11 @@ func currentStamps(ctx context.Context, q querier, stamps []connectors.Stamp) ([
 			now[index[[2]string{stampFunction, schema + "\x00" + name}]].Value = digest
 		})
 		if err != nil {
+			return nil, err
+		}
+	}
+	if names := at[stampSuffix]; len(names) > 0 {
+		if err := suffixesNow(ctx, q, names, func(name string) { now[index[[2]string{stampSuffix, name}]].Value = "callable" }); err != nil {
 			return nil, err
 		}
 	}

@@ -18,9 +18,9 @@ type protection struct {
 	denied string
 	// err says why the relation cannot be read at all.
 	err *connectors.Error
-	// ordered is true for a view that compares protected columns: the order in
-	// which its rows come could tell what they hold.
-	ordered bool
+	// decides is, of a view that compares protected columns, one of those: the order
+	// in which its rows come, and which there are, could tell what they hold.
+	decides []connectors.Use
 	// relies are the relations, besides this one, whose definitions count.
 	relies []*relation
 }
@@ -230,12 +230,12 @@ func (a *analysis) protectView(r *relation, p *protection) {
 			return
 		}
 		p.relies = append(append(p.relies, inner), ip.relies...)
-		p.ordered = p.ordered || ip.ordered
-		protected = protected || len(ip.classes) > 0
+		p.decides = firstOf(p.decides, ip.decides)
+		protected = protected || len(ip.classes) > 0 || len(ip.decides) > 0
 	}
 	if protected {
-		columns, ordered, err := a.definition(r)
-		p.ordered = p.ordered || ordered
+		columns, decides, err := a.definition(r)
+		p.decides = firstOf(p.decides, decides)
 		if err != nil || len(columns) != len(r.columns) {
 			refused("reads protected columns in a way that is not understood")
 			return
@@ -266,39 +266,68 @@ var viewFunctions = map[connectors.FunctionClass]bool{
 }
 
 // definition analyses what a view selects, following every protected column
-// into whatever it is part of. ordered is as in protection.
-func (a *analysis) definition(r *relation) (columns []column, ordered bool, err error) {
+// into whatever it is part of. decides is as in protection.
+func (a *analysis) definition(r *relation) (columns []column, decides []connectors.Use, err error) {
 	inner := &analysis{cat: a.cat, st: &connectors.Statement{}, views: a.views + 1, strict: true,
 		in:      connectors.Input{Classes: a.in.Classes, SearchPath: a.cat.searchPath, Today: a.in.Today},
 		stamped: map[string]string{}, notes: map[string]bool{}, params: map[int32]bool{}, operated: map[string]bool{},
 		counted: map[*pg.ColumnRef]bool{}, placed: map[*pg.RangeVar]bool{}}
 	tree, _, err := inner.parse(r.definition)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	columns, err = inner.query(tree.Stmts[0].Stmt.GetSelectStmt(), nil, false)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	for _, f := range inner.st.Functions {
 		if !viewFunctions[f.Class] {
-			return nil, false, unsupported("the view calls "+f.Name, "")
+			return nil, nil, unsupported("the view calls "+f.Name, "")
 		}
 	}
-	for _, u := range inner.st.Uses {
-		ordered = ordered || (u.Kind != connectors.UseOutput && u.Kind != connectors.UseExpression)
+	return columns, firstOf(inner.decides), nil
+}
+
+// firstOf is one use of some.
+func firstOf(lists ...[]connectors.Use) []connectors.Use {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return list[:1:1]
+		}
 	}
-	return columns, ordered, nil
+	return nil
+}
+
+// mark is how far the analysis has come.
+type mark struct{ uses, decides int }
+
+func (a *analysis) mark() mark { return mark{len(a.st.Uses), len(a.decides)} }
+
+// since are the uses after a mark.
+func (a *analysis) since(m mark) []connectors.Use {
+	return firstOf(a.st.Uses[m.uses:], a.decides[m.decides:])
 }
 
 // tainted marks what an expression gives if a protected column went into it
-// anywhere: before is how many uses there were before the expression.
-func (a *analysis) tainted(c column, before int) column {
+// anywhere: uses are those of the expression.
+func (a *analysis) tainted(c column, uses []connectors.Use) column {
 	c.plain, c.ref = false, nil
-	if c.class == nil && len(a.st.Uses) > before {
-		u := a.st.Uses[before]
-		class := masking.Class{Name: u.Class}.Redacted()
-		c.class, c.origin = &class, u.Column
+	if c.class == nil && len(uses) > 0 {
+		class := masking.Class{Name: uses[0].Class}.Redacted()
+		c.class, c.origin = &class, uses[0].Column
 	}
 	return c
+}
+
+// taintRows marks the columns of sources that an outer join gives NULL where it
+// finds no row, which tells of what decides about the rows.
+func (a *analysis) taintRows(sources []*source, decides []connectors.Use) {
+	if !a.strict || len(decides) == 0 {
+		return
+	}
+	for _, src := range sources {
+		for i := range src.columns {
+			src.columns[i] = a.tainted(src.columns[i], decides)
+		}
+	}
 }

@@ -192,9 +192,9 @@ func (a *analysis) expr(n *pg.Node, s *scope, kind connectors.UseKind) (column, 
 	if !a.strict || n.GetColumnRef() != nil {
 		return a.expression(n, s, kind)
 	}
-	before := len(a.st.Uses)
+	before := a.mark()
 	c, err := a.expression(n, s, kind)
-	return a.tainted(c, before), err
+	return a.tainted(c, a.since(before)), err
 }
 
 func (a *analysis) expression(n *pg.Node, s *scope, kind connectors.UseKind) (column, error) {
@@ -309,6 +309,9 @@ func (a *analysis) indirection(n *pg.Node, s *scope, kind connectors.UseKind) (c
 		case *pg.Node_AIndices:
 			list = append(list, i.GetAIndices().Lidx, i.GetAIndices().Uidx)
 		case *pg.Node_String_:
+			if err := a.suffix(i.GetString_().Sval); err != nil {
+				return column{}, err
+			}
 		default:
 			return column{}, unsupported("(composite).* is not understood here", "Name the fields: (value).field, …")
 		}
@@ -345,7 +348,7 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 				a.point(ref, f)
 				seen = connectors.SeenOpened
 			} else {
-				a.unqualify(ref, f)
+				a.pin(ref, f)
 			}
 			a.use(f.column.origin, *f.column.class, decides, seen, true)
 			if _, err := a.each(constantsOf(e), s, decides); err != nil || seen == connectors.SeenOpened {
@@ -417,7 +420,7 @@ func (a *analysis) reference(ref *pg.ColumnRef, s *scope, kind connectors.UseKin
 	if f.whole {
 		return a.whole(f, kind), nil
 	}
-	a.unqualify(ref, f)
+	a.pin(ref, f)
 	c := *f.column
 	a.counted[ref] = c.count
 	if c.class == nil {
@@ -478,8 +481,11 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 		return column{}, err
 	}
 	inner := kind
-	if e.AggDistinct {
+	switch {
+	case e.AggDistinct:
 		inner = connectors.UseGroup
+	case a.strict && functions[last(e.Funcname)].set: // there may be no row
+		inner = connectors.UsePredicate
 	}
 	c, err := a.each(e.Args, s, inner)
 	if err != nil {
@@ -510,6 +516,13 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 func (a *analysis) window(w *pg.WindowDef, s *scope) error {
 	if w == nil {
 		return unsupported("this form of window is not understood", "")
+	}
+	for _, name := range []string{w.Name, w.Refname} {
+		if named := s.windows[name]; a.strict && named != nil && named != w { // what it is made of goes into each column over it
+			if err := a.window(named, s); err != nil {
+				return err
+			}
+		}
 	}
 	for _, n := range w.PartitionClause {
 		if _, err := a.expr(n, s, connectors.UseGroup); err != nil {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -68,18 +69,23 @@ func (a *analysis) added(src *source, s *scope, err error) ([]shown, []*source, 
 
 func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 	first := len(s.sources)
-	var outer map[string]*column
+	outer := s.merged
 	if j.Alias != nil { // what USING merges inside is not seen outside
-		outer, s.merged = s.merged, map[string]*column{}
+		s.merged = map[string]*column{}
+	} else {
+		s.merged = maps.Clone(outer)
 	}
+	start := len(a.decides)
 	ls, left, err := a.from(j.Larg, s)
 	if err != nil {
 		return nil, nil, err
 	}
+	middle := len(a.decides)
 	rs, right, err := a.from(j.Rarg, s)
 	if err != nil {
 		return nil, nil, err
 	}
+	end := len(a.decides)
 	var using []string
 	for _, u := range j.UsingClause {
 		using = append(using, u.GetString_().GetSval())
@@ -116,10 +122,16 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 			stars = append(stars, item)
 		}
 	}
-	if err := a.condition(j.Quals, s, connectors.UseJoin, true); err != nil {
+	beneath := append(append([]*source(nil), left...), right...)
+	if err := a.joinCondition(j.Quals, s, beneath, outer); err != nil {
 		return nil, nil, err
 	}
-	beneath := append(append([]*source(nil), left...), right...)
+	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_LEFT {
+		a.taintRows(left, firstOf(a.decides[start:middle], a.decides[end:]))
+	}
+	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_RIGHT {
+		a.taintRows(right, firstOf(a.decides[middle:]))
+	}
 	if j.JoinUsingAlias != nil { // the columns that USING merged, under a name
 		both := &source{name: j.JoinUsingAlias.Aliasname, aside: true}
 		for _, name := range using {
@@ -159,6 +171,20 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 		s.links = append(s.links, [2]*source{src, beneath[0]})
 	}
 	return stars, append(beneath, src), err
+}
+
+// joinCondition analyses ON, which sees what is joined, and nothing of what stands
+// beside the join: a name that means a column there means one further outside.
+func (a *analysis) joinCondition(n *pg.Node, s *scope, beneath []*source, outer map[string]*column) error {
+	sources, merged := s.sources, s.merged
+	defer func() { s.sources, s.merged = sources, merged }()
+	s.sources, s.merged = beneath, map[string]*column{}
+	for name, c := range merged {
+		if outer[name] != c {
+			s.merged[name] = c
+		}
+	}
+	return a.condition(n, s, connectors.UseJoin, true)
 }
 
 // sampled is TABLESAMPLE, which goes with the relation into its derived table.
@@ -214,6 +240,7 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 		if one, ok := s.cte(rv.Relname); ok {
 			cols, err := renamed(one.columns, rv.Alias.GetColnames())
 			a.placed[rv] = true
+			a.decides = append(a.decides, one.decides...)
 			return a.reading(&source{name: name, columns: cols}, one.outlet), err
 		}
 	}
@@ -227,6 +254,9 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 	}
 	protected := len(known.classes) > 0
 	a.relation(connectors.Relation{Schema: r.schema, Name: r.name, Kind: r.kind, Protected: protected, Denied: known.denied})
+	if a.strict {
+		a.decides = append(a.decides, known.decides...)
+	}
 	for _, one := range append([]*relation{r}, known.relies...) {
 		if one.kind != "catalog" {
 			a.stamped[one.schema+"\x00"+one.name] = one.stamp
@@ -237,7 +267,7 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 	if err != nil {
 		return nil, err
 	}
-	src := &source{name: name, relation: r, node: node, only: !rv.Inh, wrapped: protected || view || r.telling() != nil, view: view, raw: map[string]string{}}
+	src := &source{name: name, relation: r, node: node, only: !rv.Inh, wrapped: protected || len(known.decides) > 0 || view || r.telling() != nil, view: view, raw: map[string]string{}}
 	if rv.Alias == nil {
 		src.schema = r.schema
 	}
@@ -282,7 +312,7 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 	if !r.Lateral {
 		parent = &scope{parent: s.parent, ctes: s.ctes}
 	}
-	inside, reads, out := len(a.rewrites), len(a.reads), &outlet{out: true, single: oneRow(r.Subquery.GetSelectStmt())}
+	inside, reads, out, decides := len(a.rewrites), len(a.reads), &outlet{out: true, single: oneRow(r.Subquery.GetSelectStmt())}, len(a.decides)
 	cols, err := a.query(r.Subquery.GetSelectStmt(), &scope{parent: parent}, s.rowsOut)
 	if err != nil {
 		return nil, err
@@ -293,7 +323,11 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 		cols[i].gateway = false
 	}
 	cols, err = renamed(cols, r.Alias.Colnames)
-	return a.reading(&source{name: r.Alias.Aliasname, columns: cols}, out), err
+	src := a.reading(&source{name: r.Alias.Aliasname, columns: cols}, out)
+	if r.Lateral { // it may be one value for each row beside it, as a subquery is
+		a.taintRows([]*source{src}, firstOf(a.decides[decides:]))
+	}
+	return src, err
 }
 
 // function is a set-returning function in FROM, or ROWS FROM several.

@@ -126,7 +126,9 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 	}
 	s.ctes = map[string]cte{}
 	a.depth++
-	defer func() { a.depth-- }()
+	target := s.sources // of a write, which WITH does not see
+	s.sources = nil
+	defer func() { a.depth, s.sources = a.depth-1, target }()
 	for _, n := range w.Ctes {
 		c := n.GetCommonTableExpr()
 		if c == nil {
@@ -141,14 +143,14 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 			if err != nil {
 				return err
 			}
-			s.ctes[c.Ctename] = cte{cols, &outlet{out: true, open: true}}
+			s.ctes[c.Ctename] = cte{columns: cols, outlet: &outlet{out: true, open: true}}
 			continue
 		}
 		recursive, itself := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE, &outlet{out: true, open: true}
 		if recursive {
-			s.ctes[c.Ctename] = cte{a.announced(c, sel.Larg), itself}
+			s.ctes[c.Ctename] = cte{columns: a.announced(c, sel.Larg), outlet: itself}
 		}
-		before, inside, reads, single := len(a.st.Uses), len(a.rewrites), len(a.reads), oneRow(sel)
+		before, inside, reads, single := a.mark(), len(a.rewrites), len(a.reads), oneRow(sel)
 		cols, err := a.query(sel, s, s.rowsOut)
 		if err != nil {
 			return err
@@ -157,13 +159,13 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		a.st.Shape.Recursive = a.st.Shape.Recursive || len(itself.readers) > 0 && !isSeries(sel, c.Ctename)
 		if a.strict && recursive { // its columns may have gone round
 			for i := range cols {
-				cols[i] = a.tainted(cols[i], before)
+				cols[i] = a.tainted(cols[i], a.since(before))
 			}
 		}
 		if cols, err = renamed(cols, c.Aliascolnames); err != nil {
 			return err
 		}
-		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}}
+		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}, firstOf(a.decides[before.decides:])}
 		s.ctes[c.Ctename] = one
 		a.enclose(one.outlet, inside, reads)
 	}
@@ -229,6 +231,10 @@ func (a *analysis) plain(n *pg.SelectStmt, s *scope, rows bool) ([]column, error
 		if err := a.window(w.GetWindowDef(), s); err != nil {
 			return nil, err
 		}
+		if s.windows == nil {
+			s.windows = map[string]*pg.WindowDef{}
+		}
+		s.windows[w.GetWindowDef().GetName()] = w.GetWindowDef()
 	}
 	a.collapsed = a.collapsed || top && (grouped || distinct(n))
 	out, err := a.targets(n, s, top)
@@ -408,7 +414,11 @@ func (a *analysis) sort(list []*pg.Node, s *scope, kind connectors.UseKind, fiel
 		if err := a.operators(sb.UseOp); err != nil {
 			return err
 		}
-		if err := a.item(sb.Node, s, kind, fields); err != nil {
+		if !fields && sb.Node.GetColumnRef() != nil { // an aggregate's or a window's sees no names of the select list
+			if _, err := a.expr(sb.Node, s, kind); err != nil {
+				return err
+			}
+		} else if err := a.item(sb.Node, s, kind, fields); err != nil {
 			return err
 		}
 	}

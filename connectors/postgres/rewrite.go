@@ -24,7 +24,7 @@ const hiddenPrefix = "chaperone_raw_"
 // point makes a reference see the raw column, under a hidden name. In a write
 // the target itself is not wrapped, so its own name already is the raw one.
 func (a *analysis) point(ref *pg.ColumnRef, f found) {
-	a.unqualify(ref, f)
+	a.pin(ref, f)
 	if !f.source.wrapped {
 		return
 	}
@@ -39,11 +39,16 @@ func (a *analysis) point(ref *pg.ColumnRef, f found) {
 	ref.Fields = columnRef(f.source.name, hidden).Fields
 }
 
-// unqualify drops the schema from a reference to a relation that becomes a
-// derived table.
-func (*analysis) unqualify(ref *pg.ColumnRef, f found) {
-	if f.source != nil && f.source.wrapped && len(ref.Fields) == 3 {
+// pin makes a reference say which source it was resolved to: a relation that
+// becomes a derived table has no schema, and in a write, whose target is raw, no
+// other name may be left for the server to find there after all.
+func (a *analysis) pin(ref *pg.ColumnRef, f found) {
+	switch {
+	case f.source == nil || f.whole:
+	case f.source.wrapped && len(ref.Fields) == 3:
 		ref.Fields = ref.Fields[1:]
+	case a.st.Write && !f.source.target && len(ref.Fields) == 1:
+		ref.Fields = append(columnRef(f.source.name).Fields, ref.Fields...)
 	}
 }
 
@@ -164,7 +169,7 @@ func (a *analysis) derived(src *source) string {
 		from += "ONLY "
 	}
 	from += quote(src.relation.schema) + "." + quote(src.relation.name)
-	if known.ordered {
+	if len(known.decides) > 0 {
 		from += a.order(src.relation, known)
 	}
 	return "SELECT " + strings.Join(list, ", ") + from

@@ -25,6 +25,7 @@ type (
 		// Defined are the functions of users, by schema and name.
 		Defined   map[string]savedFunction `json:"defined,omitempty"`
 		Operators []string                 `json:"operators,omitempty"`
+		Suffixes  []string                 `json:"suffixes,omitempty"`
 	}
 	savedFunction struct {
 		Digest     string                `json:"digest"`
@@ -63,7 +64,7 @@ type (
 // MarshalJSON is the saved form: names, types and comments, no data.
 func (c *catalog) MarshalJSON() ([]byte, error) {
 	out := savedCatalog{SearchPath: c.searchPath,
-		Operators: slices.Sorted(maps.Keys(c.operators)), Defined: map[string]savedFunction{}}
+		Operators: slices.Sorted(maps.Keys(c.operators)), Suffixes: slices.Sorted(maps.Keys(c.suffixes)), Defined: map[string]savedFunction{}}
 	for name, f := range c.defined {
 		out.Defined[name] = savedFunction{Digest: f.digest, Plain: f.plain, Volatility: f.volatility}
 	}
@@ -90,7 +91,7 @@ func ParseCatalog(text []byte) (connectors.Catalog, error) {
 		return nil, errors.New("reading a saved catalog: it has no relation")
 	}
 	c := &catalog{searchPath: in.SearchPath, relations: map[string]*relation{}, byOID: map[int64]*relation{},
-		operators: nameSet(in.Operators), defined: map[string]defined{}, derived: &sync.Map{}}
+		operators: nameSet(in.Operators), suffixes: nameSet(in.Suffixes), defined: map[string]defined{}, derived: &sync.Map{}}
 	for name, f := range in.Defined {
 		c.defined[name] = defined{digest: f.Digest, plain: f.Plain, volatility: f.Volatility}
 	}

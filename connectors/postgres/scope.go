@@ -116,6 +116,7 @@ type scope struct {
 	stars   []shown
 	fields  []column // the select list, for ORDER BY and GROUP BY
 	ctes    map[string]cte
+	windows map[string]*pg.WindowDef // that WINDOW names
 	rowsOut bool
 	// united is true around the parts of a set operation that keeps no duplicates.
 	united bool
@@ -126,6 +127,7 @@ type scope struct {
 type cte struct {
 	columns []column
 	outlet  *outlet
+	decides []connectors.Use // see analysis
 }
 
 // outlet is where rows of a common table expression or a derived table go.
@@ -206,7 +208,9 @@ func names(ref *pg.ColumnRef) (parts []string, star bool) {
 	return parts, star
 }
 
-// resolve finds what a column name means, from the inside out.
+// resolve finds what a column name means, from the inside out. As on the server,
+// a column of any level comes before a source of that name as one value, and of a
+// qualified name only the nearest source is asked.
 func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 	parts, _ := names(ref)
 	if len(parts) == 0 || len(parts) > 3 {
@@ -225,7 +229,7 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 		}
 		var hits []found
 		for _, src := range level.sources {
-			if src.covered || src.aside && len(parts) == 1 || len(parts) > 1 && (src.name != parts[len(parts)-2] || (len(parts) == 3 && src.schema != parts[0])) {
+			if src.covered || src.aside && len(parts) == 1 || len(parts) > 1 && !src.is(parts) {
 				continue
 			}
 			for i := range src.columns {
@@ -248,13 +252,23 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 				return f, err
 			}
 		}
+		if len(parts) > 1 && slices.ContainsFunc(level.sources, func(src *source) bool { return src.is(parts) }) {
+			break
+		}
+	}
+	for level := s; level != nil && len(parts) == 1; level = level.parent {
 		for _, src := range level.sources {
-			if len(parts) == 1 && src.name == name && !src.covered {
-				return a.wholeRow(src, own)
+			if src.name == name && !src.covered {
+				return a.wholeRow(src, level == s)
 			}
 		}
 	}
 	return found{}, a.noColumn(s, parts, int(ref.Location))
+}
+
+// is reports whether a qualified column name is about the source.
+func (src *source) is(parts []string) bool {
+	return !src.covered && src.name == parts[len(parts)-2] && (len(parts) == 2 || src.schema == parts[0])
 }
 
 // systemColumns are those that the server keeps of each row of a table.
@@ -266,7 +280,7 @@ func systemColumn(level *scope, parts []string) (f found, err error) {
 	name := parts[len(parts)-1]
 	for _, src := range level.sources {
 		if src.covered || src.relation == nil || src.relation.kind == "view" || src.relation.kind == "catalog" ||
-			len(parts) > 1 && (src.name != parts[len(parts)-2] || len(parts) == 3 && src.schema != parts[0]) {
+			len(parts) > 1 && !src.is(parts) {
 			continue
 		}
 		switch {

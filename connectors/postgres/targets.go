@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -96,7 +98,7 @@ func (a *analysis) fields(n *pg.Node, s *scope) (star *pg.ColumnRef, err error) 
 // output notes a bare column in a select list: raw, to be masked by the
 // gateway, if its mask is of that kind and it is one of the result's own.
 func (a *analysis) output(f found, ref *pg.ColumnRef, top bool) column {
-	a.unqualify(ref, f)
+	a.pin(ref, f)
 	c := *f.column
 	c.via = f.source
 	if c.class == nil || !c.plain {
@@ -212,48 +214,65 @@ func targetName(r *pg.ResTarget) string {
 	return exprName(r.Val)
 }
 
+// exprName is exact where it says a name: one that the server does not give would
+// hide another that it finds further outside.
 func exprName(n *pg.Node) string {
+	name, _ := figured(n)
+	return name
+}
+
+// figured is a name as PostgreSQL's FigureColname finds it; weak names give way
+// to that of a cast.
+func figured(n *pg.Node) (name string, weak bool) {
 	switch e := n.GetNode().(type) {
 	case *pg.Node_ColumnRef:
 		if parts, _ := names(e.ColumnRef); len(parts) > 0 {
-			return parts[len(parts)-1]
+			return parts[len(parts)-1], false
 		}
 	case *pg.Node_FuncCall:
-		return last(e.FuncCall.Funcname)
+		return last(e.FuncCall.Funcname), false
 	case *pg.Node_TypeCast:
-		if name := exprName(e.TypeCast.Arg); name != "?column?" {
-			return name
+		if name, weak := figured(e.TypeCast.Arg); !weak {
+			return name, false
 		}
-		return last(e.TypeCast.TypeName.GetNames())
+		return last(e.TypeCast.TypeName.GetNames()), true
 	case *pg.Node_CoalesceExpr:
-		return "coalesce"
+		return "coalesce", false
 	case *pg.Node_MinMaxExpr:
 		if e.MinMaxExpr.Op == pg.MinMaxOp_IS_LEAST {
-			return "least"
+			return "least", false
 		}
-		return "greatest"
+		return "greatest", false
 	case *pg.Node_CaseExpr:
-		return "case"
+		if name, weak := figured(e.CaseExpr.Defresult); !weak {
+			return name, false
+		}
+		return "case", true
 	case *pg.Node_AArrayExpr:
-		return "array"
+		return "array", false
 	case *pg.Node_RowExpr:
-		return "row"
+		return "row", false
 	case *pg.Node_SubLink:
 		switch e.SubLink.SubLinkType {
 		case pg.SubLinkType_EXISTS_SUBLINK:
-			return "exists"
+			return "exists", false
 		case pg.SubLinkType_ARRAY_SUBLINK:
-			return "array"
+			return "array", false
 		}
-		if sel := e.SubLink.Subselect.GetSelectStmt(); sel != nil && len(sel.TargetList) == 1 {
-			return targetName(sel.TargetList[0].GetResTarget())
+		if sel := e.SubLink.Subselect.GetSelectStmt(); e.SubLink.SubLinkType == pg.SubLinkType_EXPR_SUBLINK && sel != nil && len(sel.TargetList) == 1 {
+			return targetName(sel.TargetList[0].GetResTarget()), false
 		}
 	case *pg.Node_CollateClause:
-		return exprName(e.CollateClause.Arg)
+		return figured(e.CollateClause.Arg)
 	case *pg.Node_AIndirection:
-		return exprName(e.AIndirection.Arg)
+		for _, part := range slices.Backward(e.AIndirection.Indirection) {
+			if part.GetString_() != nil {
+				return part.GetString_().Sval, false
+			}
+		}
+		return figured(e.AIndirection.Arg)
 	}
-	return "?column?"
+	return "?column?", true
 }
 
 func last(names []*pg.Node) string {

@@ -33,7 +33,7 @@ func MaskedViews(cat connectors.Catalog, classes *masking.Classification, schema
 			v.Skipped = known.err.Error()
 		case known.denied != "":
 			v.Skipped = known.denied
-		case known.ordered:
+		case len(known.decides) > 0:
 			v.Skipped = "its definition compares protected columns, so the order of its rows could tell them"
 		case c.shadowed(r):
 			v.Skipped = "an earlier schema of the search path has a relation of this name"

@@ -159,7 +159,8 @@ func openGatewayTwin(t *testing.T, engine string, variant int) *gatewayTwin {
 	columns := map[masking.ColumnRef]string{}
 	for name, class := range map[string]string{"g.person": "person", "g.tok": "pseudonym", "g.tokn": "pseudonym", "g.city": "city", "g.seen": "visit",
 		"g.seen_at": "visit", "g.note": "scan", "g.mrn": "mrn", "g.ssn": "ssn", "h.tok": "pseudonym", "h.mrn": "mrn", "w.ssn": "ssn", "w.body": "free_text", "dflt.ssn": "ssn", "dflt.label": "none", "dflt.copy": "other_id", "lengthy.ssn": "ssn",
-		"wide.ssn": "ssn", "within.ssn": "ssn", "upper.ssn": "ssn"} {
+		"wide.ssn": "ssn", "within.ssn": "ssn", "upper.ssn": "ssn",
+		"Mixed.Ssn": "ssn", "Mixed.ssn": "ssn", "Mixed.größe": "ssn", "Mixed.ssn ": "ssn", "Mixed.s\"n": "ssn"} {
 		table, column, _ := strings.Cut(name, ".")
 		columns[masking.ColumnRef{Schema: schema, Relation: table, Column: column}] = class
 	}
@@ -190,17 +191,51 @@ var extraPostgres = []string{
 	"CREATE TABLE wide (id int, ssn text, pad text)", "CREATE INDEX wide_ssn ON wide (ssn, id)", // so wide that an index is read for the id
 	"CREATE VIEW widev AS SELECT id, ssn FROM wide", "CREATE VIEW widen AS SELECT id FROM wide", "CREATE VIEW widenn AS SELECT id FROM widen",
 	"CREATE TABLE within (id int, grp int, ssn text, pad text)", "CREATE INDEX within_ssn ON within (grp, ssn, id)",
+	`CREATE TABLE "Mixed" (id int, "Ssn" text, ssn text, "größe" text, "ssn " text, "s""n" text)`,
+	"CREATE VIEW vunion AS SELECT id, ssn AS k, 1 AS n FROM g UNION ALL SELECT id, label, n FROM o UNION SELECT id, kind, length(mrn) FROM h",
+	"CREATE VIEW vexpr AS SELECT id, CASE WHEN ssn > '8' THEN 'a' ELSE 'b' END AS c, coalesce(ssn, grp) AS co, greatest(person, length(ssn)) AS g, (SELECT max(label) FROM o WHERE o.tok < g.ssn) AS sub, ARRAY[ssn] AS arr, ROW(ssn)::text AS r, ssn > '8' AS cmp, nullif(grp, ssn) AS nu, to_jsonb(g) AS js, g IS NULL AS isn, (g).grp AS fld, grp FROM g",
+	"CREATE VIEW vof AS SELECT v.id, v.c, v.grp, length(v.co) AS l FROM vexpr v",
+	"CREATE VIEW vwin AS SELECT id, sum(id) OVER (ORDER BY ssn ROWS 1 PRECEDING) AS s, lag(grp) OVER (PARTITION BY ssn) AS l, first_value(id) OVER (ORDER BY tok, ssn) AS f FROM g",
+	"CREATE VIEW vagg AS SELECT grp, string_agg(id::text, ',' ORDER BY ssn) AS s, max(ssn) AS m, count(DISTINCT ssn) AS c, bool_or(ssn > '8') AS b, (array_agg(id ORDER BY ssn))[1] AS f FROM g GROUP BY grp",
+	"CREATE VIEW ranked AS SELECT id, row_number() OVER w AS n, count(*) OVER (w ROWS 1 PRECEDING) AS m FROM g WINDOW w AS (ORDER BY ssn)",
+	"CREATE VIEW ranked2 AS SELECT id, row_number() OVER w2 AS n FROM g WINDOW w AS (PARTITION BY tok), w2 AS (w ORDER BY id)",
+	"CREATE VIEW outer1 AS SELECT o.id, x.label FROM o LEFT JOIN g ON g.id = o.id LEFT JOIN o x ON x.id = o.id AND g.ssn > '8'",
+	"CREATE VIEW outer2 AS SELECT o.id, x.one FROM o LEFT JOIN (SELECT g.id, 1 AS one FROM g WHERE g.ssn > '8') x ON x.id = o.id",
+	"CREATE VIEW outer3 AS WITH x AS (SELECT g.id, 1 AS one FROM g WHERE g.ssn > '8') SELECT o.id, x.one FROM x RIGHT JOIN o ON x.id = o.id",
+	"CREATE VIEW high AS SELECT id FROM g WHERE ssn > '8'",
+	"CREATE VIEW outer4 AS SELECT o.id, high.id AS high FROM o LEFT JOIN high ON high.id = o.id",
+	"CREATE VIEW outer5 AS SELECT o.id, x.one FROM o FULL JOIN (SELECT max(id) AS id, 1 AS one FROM g GROUP BY person HAVING max(ssn) > '8') x USING (id)",
+	"CREATE VIEW outer6 AS SELECT o.id, x.one FROM o LEFT JOIN LATERAL (SELECT 1 AS one FROM g WHERE g.id = o.id AND ssn > '8') x ON true",
+	"CREATE VIEW outer7 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g EXCEPT SELECT id FROM g WHERE ssn > '8') x ON x.id = o.id",
+	"CREATE VIEW outer8 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g ORDER BY ssn LIMIT 5) x ON x.id = o.id",
+	"CREATE VIEW lateral1 AS SELECT o.id, x.n FROM o, LATERAL (SELECT count(*) AS n FROM g WHERE g.id = o.id AND g.ssn > '8') x",
+	"CREATE VIEW inner1 AS SELECT o.id, EXISTS (SELECT FROM high WHERE high.id = o.id) AS yes, o.id IN (SELECT id FROM high) AS too FROM o",
+	"CREATE VIEW inner2 AS WITH x AS (SELECT id FROM g WHERE ssn > '8') SELECT o.id, EXISTS (SELECT FROM x WHERE x.id = o.id) AS yes FROM o",
+	"CREATE VIEW filt AS SELECT grp, count(*) FILTER (WHERE ssn > '8') AS n, array_agg(id ORDER BY ssn) AS ids, percentile_disc(0.5) WITHIN GROUP (ORDER BY ssn) AS med FROM g GROUP BY grp",
 	"CREATE TABLE upper (id int, ssn text, pad text)", "CREATE INDEX upper_ssn ON upper (upper(ssn), id)",
 }
 
 var fillPostgres = []string{
 	"INSERT INTO past SELECT id, g, ARRAY[g] FROM g",
 	"INSERT INTO nested SELECT id, ROW(id, g)::wrap, ARRAY[ROW(id, g)::wrap], g::gdom, ARRAY[g::gdom] FROM g",
+	"INSERT INTO \"Mixed\" SELECT id, ssn, ssn, ssn, ssn, ssn FROM g",
 	"REFRESH MATERIALIZED VIEW gm", "INSERT INTO lengthy SELECT id, repeat(ssn, 100 * ascii(ssn)) FROM g",
 }
 
 var extraMariaDB = []string{
 	"CREATE TABLE dflt (id int PRIMARY KEY, ssn varchar(60), copy varchar(200) DEFAULT (concat(ssn, '!')), label varchar(200))",
+	"CREATE VIEW ranked AS SELECT id, row_number() OVER w AS n FROM g WINDOW w AS (ORDER BY ssn)",
+	"CREATE VIEW ranked2 AS SELECT id, row_number() OVER w2 AS n FROM g WINDOW w AS (PARTITION BY tok), w2 AS (w ORDER BY id)",
+	"CREATE VIEW outer1 AS SELECT o.id, x.label FROM o LEFT JOIN g ON g.id = o.id LEFT JOIN o x ON x.id = o.id AND g.ssn > '8'",
+	"CREATE VIEW outer2 AS SELECT o.id, x.one FROM o LEFT JOIN (SELECT g.id, 1 AS one FROM g WHERE g.ssn > '8') x ON x.id = o.id",
+	"CREATE VIEW outer3 AS WITH x AS (SELECT g.id, 1 AS one FROM g WHERE g.ssn > '8') SELECT o.id, x.one FROM x RIGHT JOIN o ON x.id = o.id",
+	"CREATE VIEW high AS SELECT id FROM g WHERE ssn > '8'",
+	"CREATE VIEW outer4 AS SELECT o.id, high.id AS high FROM o LEFT JOIN high ON high.id = o.id",
+	"CREATE VIEW outer7 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g EXCEPT SELECT id FROM g WHERE ssn > '8') x ON x.id = o.id",
+	"CREATE VIEW outer8 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g ORDER BY ssn LIMIT 5) x ON x.id = o.id",
+	"CREATE VIEW inner1 AS SELECT o.id, EXISTS (SELECT 1 FROM high WHERE high.id = o.id) AS yes, o.id IN (SELECT id FROM high) AS too FROM o",
+	"CREATE VIEW inner2 AS WITH x AS (SELECT id FROM g WHERE ssn > '8') SELECT o.id, EXISTS (SELECT 1 FROM x WHERE x.id = o.id) AS yes FROM o",
+	"CREATE VIEW filt AS SELECT grp, sum(ssn > '8') AS n, group_concat(id ORDER BY ssn) AS ids FROM g GROUP BY grp",
 	"CREATE VIEW hv AS SELECT id, kind FROM h", "CREATE VIEW hvv AS SELECT id FROM hv", "CREATE VIEW gvv AS SELECT id, token, person FROM gv",
 	"CREATE VIEW hn AS SELECT id, g_id FROM h WHERE tok IS NOT NULL", "CREATE VIEW gn AS SELECT id, person FROM gv WHERE token IS NOT NULL",
 	"CREATE VIEW semi AS SELECT id FROM o WHERE id IN (SELECT id FROM h)", "CREATE VIEW hd AS SELECT DISTINCT kind FROM h",

@@ -176,6 +176,58 @@ SELECT kind FROM h LIMIT 5
 SELECT kind, tok FROM h LIMIT 5
 SELECT DISTINCT kind FROM h LIMIT 3
 SELECT h.tok, g.tok FROM h JOIN g ON g.id = h.g_id LIMIT 5
+-- columns of views that tell of a comparison: ranks over a named window, what an outer join found, EXISTS
+SELECT * FROM ranked WHERE id < 30 ORDER BY id
+SELECT * FROM ranked2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer3 WHERE id < 30 ORDER BY id
+SELECT * FROM outer4 WHERE id < 30 ORDER BY id
+SELECT * FROM outer7 WHERE id < 30 ORDER BY id
+SELECT * FROM outer8 WHERE id < 30 ORDER BY id
+SELECT * FROM inner1 WHERE id < 30 ORDER BY id
+SELECT * FROM inner2 WHERE id < 30 ORDER BY id
+SELECT * FROM filt ORDER BY grp LIMIT 9
+SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
+SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
+-- what runs text, reads files, state or statistics
+SELECT g.* FROM g PROCEDURE ANALYSE()
+SELECT ssn INTO @x FROM g WHERE id = 1
+SELECT ssn FROM g INTO OUTFILE '/tmp/x'
+SELECT @x := ssn FROM g
+SELECT @@datadir, @@global.secure_file_priv
+SELECT LOAD_FILE('/etc/passwd')
+HANDLER g OPEN
+SELECT id /*! , ssn */ FROM g
+SELECT id /*M! , ssn */ FROM g
+SELECT id /* /*! , ssn */ FROM g
+SELECT table_name, data_length, avg_row_length, index_length, table_rows FROM information_schema.tables
+SELECT cardinality FROM information_schema.statistics
+SELECT * FROM information_schema.innodb_sys_tablestats
+SELECT * FROM mysql.column_stats
+SELECT NAME_CONST('a', 1), DEFAULT(copy), DEFAULT(label) FROM dflt WHERE id < 3
+SELECT FOUND_ROWS(), ROW_COUNT(), LAST_INSERT_ID(5), LAST_INSERT_ID(tokn) FROM g
+-- literals, errors, names
+SELECT 'a\'', ssn FROM g WHERE id < 3
+SELECT 'a\\', ssn FROM g WHERE id < 3
+SELECT _latin1'a', _binary 'b', x'41', 0x41, b'1', N'a', ssn FROM g WHERE id < 3
+SELECT _utf16 x'0073', concat(_binary x'00', ssn) FROM g WHERE id < 3
+SELECT EXTRACTVALUE('<a/>', CONCAT('/', ssn)) FROM g WHERE id < 3
+SELECT UPDATEXML('<a/>', CONCAT('~', ssn), 1) FROM g WHERE id < 3
+SELECT JSON_OBJECTAGG(id, ssn), GROUP_CONCAT(ssn ORDER BY id), GROUP_CONCAT(DISTINCT tok), MAX(ssn) FROM g
+SELECT POW(10, LENGTH(ssn) * 100) FROM g WHERE id < 3
+SELECT REPEAT('x', LENGTH(ssn) * 100000000) IS NULL FROM g WHERE id < 3
+SELECT id AS tok, tok AS id FROM g WHERE id < 9 ORDER BY id
+SELECT id AS `tok`, tok AS `Id` FROM g WHERE id < 9 HAVING Id > 'm'
+SELECT tok AS x, id FROM g WHERE id < 9 HAVING (SELECT x) > 'm'
+SELECT tok AS ſ, id FROM g WHERE id < 9 ORDER BY CONCAT(ſ), id
+SELECT tok AS id, ROW_NUMBER() OVER (ORDER BY id) FROM g WHERE id < 9
+SELECT tok AS grp, COUNT(*) FROM g GROUP BY grp
+SELECT SUM(ssn > '8'), BIT_XOR(tokn), STD(tokn), MEDIAN(tokn) OVER () FROM g
+SELECT id FROM g WHERE BINARY ssn = 'a'
+WITH x AS (WITH g AS (SELECT 1 AS id, 'a' AS ssn) SELECT * FROM g) SELECT * FROM x
+WITH RECURSIVE x AS (SELECT id FROM o WHERE id < 5), o AS (SELECT id, ssn AS label FROM g) SELECT * FROM x
+SELECT * FROM (SELECT id, ssn FROM g WHERE id < 3) AS h JOIN h AS g USING (id)
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
@@ -370,3 +422,14 @@ INSERT INTO w (id, n) VALUES (12, 1) ON DUPLICATE KEY UPDATE ssn = 'ssn1'
 INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 13 ON DUPLICATE KEY UPDATE ssn = 'ssn1'
 INSERT INTO w (id, n) SELECT id, n FROM o WHERE id = 14 ON DUPLICATE KEY UPDATE n = 5
 INSERT INTO w (id, ssn, n) VALUES (8000, 'ssn1', 4)
+-- names that the server finds further outside than one would think; to it s and ſ are two letters
+UPDATE g SET grp = (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) WHERE id < 9
+UPDATE g SET grp = (SELECT ssn FROM (SELECT 'a' AS ſsn) x) WHERE id < 5
+UPDATE g SET grp = (SELECT label AS ſsn FROM o HAVING ssn > '8' LIMIT 1) WHERE id < 5
+INSERT INTO g (id, ssn, mrn) VALUES (7, 'abc', 'mmm') ON DUPLICATE KEY UPDATE grp = (SELECT ssn FROM (SELECT 'a' AS ſsn) x)
+UPDATE w SET n = (SELECT count(*) FROM (SELECT 'a' AS body) x, o a JOIN o b ON MATCH (body) AGAINST ('word1')) WHERE id < 9
+-- names of the select list
+UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY length(ssn), ssn HAVING max(ssn) > '8' ORDER BY concat(ssn, label) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o UNION SELECT 'q' ORDER BY concat(ssn) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o HAVING (SELECT ssn) > '8' LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT row_number() OVER (ORDER BY ssn, id) AS ssn FROM o LIMIT 1) WHERE id < 5

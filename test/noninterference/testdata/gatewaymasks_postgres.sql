@@ -195,6 +195,85 @@ SELECT d FROM nested WHERE id < 20
 SELECT (d).tok FROM nested WHERE id < 20
 SELECT ds FROM nested WHERE id < 20
 SELECT to_json(nested) FROM nested WHERE id < 20
+-- (value).name that calls a function, one of which runs the text that it is given
+SELECT ('SELECT to_tsvector(ssn) FROM public.g'::text).ts_stat
+SELECT (concat('SELECT to_tsvector(ssn) FROM public.', 'g')).ts_stat
+SELECT (s.s).ts_stat FROM (SELECT 'SELECT to_tsvector(ssn) FROM public.g'::text AS s) s
+SELECT (s.s[1]).ts_stat FROM (SELECT ARRAY['SELECT to_tsvector(ssn) FROM public.g'] AS s) s
+SELECT ('public.lengthy'::text).pg_relation_size
+SELECT (id).count, (ssn).max FROM g
+SELECT (id).int4, (tok).upper, (x).date FROM g, (SELECT '2020-01-01'::text AS x) y WHERE id < 4
+SELECT (json_each(to_json(g))).value FROM g WHERE id < 4
+-- whole rows and columns of one name
+SELECT g.tok FROM (SELECT '(1' AS g) x, g JOIN o ON o.id = g.id AND g > '(1,2,w1,8'
+SELECT tok, (SELECT tok::text FROM (SELECT 1 AS x) AS tok) FROM g WHERE id < 5
+-- columns of views that tell of a comparison: ranks over a named window, what an outer join found, EXISTS
+SELECT * FROM ranked WHERE id < 30 ORDER BY id
+SELECT * FROM ranked2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer2 WHERE id < 30 ORDER BY id
+SELECT * FROM outer3 WHERE id < 30 ORDER BY id
+SELECT * FROM outer4 WHERE id < 30 ORDER BY id
+SELECT * FROM outer5 WHERE id < 30 ORDER BY id
+SELECT * FROM outer6 WHERE id < 30 ORDER BY id
+SELECT * FROM lateral1 WHERE id < 30 ORDER BY id
+SELECT * FROM outer7 WHERE id < 30 ORDER BY id
+SELECT * FROM outer8 WHERE id < 30 ORDER BY id
+SELECT * FROM inner1 WHERE id < 30 ORDER BY id
+SELECT * FROM inner2 WHERE id < 30 ORDER BY id
+SELECT * FROM filt ORDER BY grp LIMIT 9
+SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
+SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
+-- views that compute with protected columns, and on views
+SELECT * FROM vunion ORDER BY id, k LIMIT 40
+SELECT * FROM vexpr WHERE id < 5
+SELECT x FROM vexpr x WHERE id < 5
+SELECT * FROM vof WHERE id < 5
+SELECT * FROM vwin WHERE id < 5
+SELECT * FROM vagg ORDER BY grp
+-- names by quotes and escapes
+SELECT "Ssn" FROM "Mixed" WHERE id < 3
+SELECT * FROM "Mixed" WHERE id < 3
+SELECT "größe", "ssn ", "s""n" FROM "Mixed" WHERE id < 3
+SELECT Ssn FROM "Mixed"
+SELECT U&"\0073\0073\006E" FROM g WHERE id < 3
+SELECT U&"s!0073n" UESCAPE '!' FROM g WHERE id < 3
+SELECT $q$a$q$ || ssn, E'\x41' || ssn FROM g WHERE id < 3
+SELECT id FROM g WHERE ssn OPERATOR(pg_catalog.=) 'a'
+SELECT id FROM g ORDER BY ssn USING OPERATOR(pg_catalog.<) LIMIT 3
+SELECT /* /* nested */ ssn */ id FROM g WHERE id < 3
+-- what runs text, reads files, catalogs or rows as they lie
+SELECT table_to_xml('g', true, true, '')
+SELECT query_to_xml('SELECT ssn FROM g', true, true, '')
+SELECT database_to_xml(true, true, '')
+SELECT lo_from_bytea(0, ssn::bytea) FROM g WHERE id < 3
+SELECT dblink('dbname=x', 'SELECT 1')
+SELECT * FROM pg_stats WHERE tablename = 'g'
+SELECT * FROM pg_statistic_ext_data
+SELECT * FROM pg_stat_user_tables
+SELECT a FROM pg_attribute a LIMIT 1
+SELECT ctid FROM g WHERE id < 3
+SELECT (SELECT ctid FROM h WHERE h.id = o.id) FROM o WHERE id < 3
+SELECT xmlparse(DOCUMENT '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><a>&x;</a>')
+SELECT 0x1F, 1_000
+-- errors, frames, names of WITH
+SELECT ssn::date FROM g WHERE id < 3
+SELECT ssn::json FROM g WHERE id < 3
+SELECT ssn::inet FROM g WHERE id < 3
+SELECT to_number(ssn, '999') FROM g WHERE id < 3
+SELECT substr('abc', 1, -length(ssn)) FROM g WHERE id < 3
+SELECT 2147483647 + length(ssn) FROM g WHERE id < 3
+SELECT id, sum(tokn) OVER (ORDER BY id RANGE BETWEEN tokn PRECEDING AND CURRENT ROW) FROM g WHERE id < 5
+SELECT id, count(*) OVER (ORDER BY tokn RANGE BETWEEN 100 PRECEDING AND CURRENT ROW) FROM g WHERE id < 5
+SELECT id, row_number() OVER w FROM g WHERE id < 9 WINDOW w AS (ORDER BY tok)
+SELECT mode() WITHIN GROUP (ORDER BY ssn), percentile_disc(0.5) WITHIN GROUP (ORDER BY tokn), rank('m') WITHIN GROUP (ORDER BY tok) FROM g
+SELECT grp FROM g GROUP BY ROLLUP (grp, tok)
+SELECT id AS g FROM g WHERE id < 9 ORDER BY g
+SELECT o AS g FROM o, g WHERE o.id = g.id AND o.id < 9 ORDER BY g
+SELECT g AS o, tok FROM o, g WHERE o.id = g.id AND o.id < 9
+WITH RECURSIVE x AS (SELECT tok, id FROM g), g AS (SELECT 1 AS id, 'a' AS tok) SELECT * FROM x WHERE id < 5
+WITH RECURSIVE a AS (SELECT label FROM o), o AS (SELECT id, ssn AS label FROM g WHERE id < 5) SELECT * FROM a
+SELECT json_populate_record(g, '{"id": 5}') FROM g WHERE id < 3
 -- look-ups
 SELECT id, grp FROM g WHERE mrn = '{mrn 7}'
 SELECT id, mrn FROM g WHERE mrn = '{mrn 7}'
@@ -365,3 +444,15 @@ SELECT id FROM widenn LIMIT 20
 SELECT array_agg(id) FROM (SELECT id FROM widenn LIMIT 20) AS x
 SELECT id FROM within LIMIT 20
 SELECT id FROM upper LIMIT 20
+-- names that the server finds further outside than one would think
+UPDATE g SET grp = 'a' WHERE id < 5 RETURNING (SELECT ssn::text FROM o AS ssn LIMIT 1)
+UPDATE g SET grp = (SELECT ssn::text FROM o AS ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = 'a' WHERE id < 9 AND EXISTS (SELECT 1 FROM o AS ssn WHERE ssn::text > '8')
+UPDATE g SET grp = (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) WHERE id < 9
+UPDATE g SET grp = (SELECT ssn::text FROM unnest((SELECT array_agg(o) FROM o)) AS ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (SELECT (ssn).text FROM (SELECT 1 AS ssn) y) z) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (SELECT 1 IN (SELECT id AS ssn FROM o)) z) WHERE id < 5
+UPDATE g SET grp = (SELECT o.label AS ssn FROM o ORDER BY row_number() OVER (ORDER BY ssn) LIMIT 1) WHERE id < 5
+DELETE FROM h WHERE id = 24 RETURNING (SELECT mrn::text FROM o AS mrn LIMIT 1)
+MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT ssn::text FROM (SELECT 1 AS x) AS ssn)
+WITH x AS (SELECT ssn FROM (SELECT 1 AS ssn) y) UPDATE g SET grp = (SELECT ssn::text FROM x) WHERE id < 5
