@@ -38,8 +38,8 @@ func (t syntaxTree) says(tree *pg.ParseResult, see func(ours *pg.RangeVar, at in
 	return json.Unmarshal([]byte(t), &said) == nil && same(tree.ProtoReflect(), said, see)
 }
 
-// same compares a message with its JSON. The message has no zero values; of the
-// JSON's only that of the empty string is said.
+// same compares a message with its JSON. What has its zero value is not in the
+// message; the JSON may say that a string or a list is empty.
 func same(m protoreflect.Message, said map[string]any, see func(*pg.RangeVar, int)) bool {
 	if rv, ok := m.Interface().(*pg.RangeVar); ok {
 		at, _ := said["location"].(float64)
@@ -54,11 +54,16 @@ func same(m protoreflect.Message, said map[string]any, see func(*pg.RangeVar, in
 		return equal
 	})
 	for name, value := range said {
-		if f := m.Descriptor().Fields().ByJSONName(name); f == nil || !locates(f) && value != "" {
+		if f := m.Descriptor().Fields().ByJSONName(name); f == nil || !locates(f) && !empty(value) {
 			fields--
 		}
 	}
 	return equal && fields == 0
+}
+
+func empty(said any) bool {
+	list, ok := said.([]any)
+	return said == "" || ok && len(list) == 0
 }
 
 func sameValue(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, see func(*pg.RangeVar, int)) bool {
