@@ -98,13 +98,29 @@ func (a *analysis) run() error {
 	if err := a.rewrite(); err != nil {
 		return err
 	}
-	if a.st.Text, err = verified(tree, a.pieces, func(rv *pg.RangeVar) bool { return a.placed[rv] }); err != nil {
+	if a.st.Text, err = verified(tree, a.pieces, a.understood); err != nil {
 		return err
 	}
 	normalised()
 	a.finish()
 	a.st.Runnable = true
 	return nil
+}
+
+// understood reports whether a node that names a relation, or calls something, is
+// one that the analysis went through.
+func (a *analysis) understood(n *pg.Node) bool {
+	switch e := n.GetNode().(type) {
+	case *pg.Node_RangeVar:
+		return a.placed[e.RangeVar]
+	case *pg.Node_FuncCall:
+		return len(e.FuncCall.Funcname) > 1 // which names the schema that it was found in
+	case *pg.Node_AIndirection:
+		return !slices.ContainsFunc(e.AIndirection.Indirection, func(part *pg.Node) bool {
+			return part.GetString_() != nil && !a.suffixed[part.GetString_().Sval]
+		})
+	}
+	return true
 }
 
 // parse reads exactly one statement; raw is its tree as the parser said it.

@@ -98,7 +98,7 @@ func (a *analysis) derivedText(src *source) (string, error) {
 	if err != nil || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
 		return "", fmt.Errorf("a mask does not parse: %w", err)
 	}
-	text, err := verified(tree, nil, func(*pg.RangeVar) bool { return true })
+	text, err := verified(tree, nil, func(*pg.Node) bool { return true })
 	if err != nil {
 		return "", err
 	}
@@ -233,9 +233,8 @@ func standInName(n int) string { return fmt.Sprintf("%st%d", hiddenPrefix, n) }
 // found by where the parser saw it, and both it and its piece are whole
 // statements between the same parentheses: what the text parses to is the tree
 // with the pieces' trees in it. A piece may stand in several places, as where
-// what goes into an aggregate is counted too. Every other relation must be placed:
-// one that the analysis saw just there.
-func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) bool) (string, error) {
+// what goes into an aggregate is counted too. Every other node must be understood.
+func verified(tree *pg.ParseResult, pieces []string, understood func(*pg.Node) bool) (string, error) {
 	refuse := func() (string, error) {
 		return "", unsupported("the statement does not read back as it was understood", "Write it more simply.")
 	}
@@ -250,13 +249,10 @@ func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) b
 	standIns := map[string][]int32{} // where the parser saw them
 	known := true
 	if !same(tree.ProtoReflect(), again.ProtoReflect(), func(ours, read *pg.Node) {
-		rv := read.GetRangeVar()
-		switch {
-		case rv == nil:
-		case strings.HasPrefix(rv.Relname, hiddenPrefix):
+		if rv := read.GetRangeVar(); rv != nil && strings.HasPrefix(rv.Relname, hiddenPrefix) {
 			standIns[rv.Relname] = append(standIns[rv.Relname], rv.Location)
-		default:
-			known = known && placed(ours.GetRangeVar())
+		} else {
+			known = known && understood(ours)
 		}
 	}) || !known {
 		return refuse()
