@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -96,13 +97,29 @@ func (a *analysis) run() error {
 	if err := a.rewrite(); err != nil {
 		return err
 	}
-	if a.st.Text, err = verified(tree, a.pieces, func(rv *pg.RangeVar) bool { return a.placed[rv] }); err != nil {
+	if a.st.Text, err = verified(tree, a.pieces, a.understood); err != nil {
 		return err
 	}
 	normalised()
 	a.finish()
 	a.st.Runnable = true
 	return nil
+}
+
+// understood reports whether a message that names a relation, or calls something,
+// is one that the analysis went through.
+func (a *analysis) understood(m protoreflect.ProtoMessage) bool {
+	switch e := m.(type) {
+	case *pg.RangeVar:
+		return a.placed[e]
+	case *pg.FuncCall:
+		return len(e.Funcname) > 1 // which names the schema that it was found in
+	case *pg.A_Indirection:
+		return !slices.ContainsFunc(e.Indirection, func(part *pg.Node) bool {
+			return part.GetString_() != nil && !a.suffixed[part.GetString_().Sval]
+		})
+	}
+	return true
 }
 
 // parameters checks the markers against what was given.

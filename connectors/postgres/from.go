@@ -332,7 +332,7 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 
 // function is a set-returning function in FROM, or ROWS FROM several.
 func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
-	src := &source{}
+	src, before := &source{}, a.mark()
 	for _, item := range r.Functions {
 		list := item.GetList()
 		if list == nil || len(list.Items) == 0 || list.Items[0].GetFuncCall() == nil {
@@ -368,7 +368,11 @@ func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
 		}
 	}
 	if r.Ordinality {
-		src.columns = append(src.columns, column{name: "ordinality"})
+		number := column{name: "ordinality"}
+		if a.strict { // how many rows there are depends on the arguments
+			number = a.tainted(number, a.since(before))
+		}
+		src.columns = append(src.columns, number)
 	}
 	var err error
 	src.columns, err = renamed(src.columns, r.Alias.GetColnames())

@@ -32,19 +32,17 @@ func (t syntaxTree) statements() (*pg.ParseResult, error) {
 }
 
 // says reports whether the parser's tree is this one, in everything but where in
-// the text a node was. It calls see for each name of a relation, with its place.
-func (t syntaxTree) says(tree *pg.ParseResult, see func(ours *pg.RangeVar, at int)) bool {
+// the text a node was. It calls see for each of its messages, with its place.
+func (t syntaxTree) says(tree *pg.ParseResult, see func(ours protoreflect.ProtoMessage, at int)) bool {
 	var said map[string]any
 	return json.Unmarshal([]byte(t), &said) == nil && same(tree.ProtoReflect(), said, see)
 }
 
 // same compares a message with its JSON. What has its zero value is not in the
 // message; the JSON may say that a string or a list is empty.
-func same(m protoreflect.Message, said map[string]any, see func(*pg.RangeVar, int)) bool {
-	if rv, ok := m.Interface().(*pg.RangeVar); ok {
-		at, _ := said["location"].(float64)
-		see(rv, int(at))
-	}
+func same(m protoreflect.Message, said map[string]any, see func(protoreflect.ProtoMessage, int)) bool {
+	at, _ := said["location"].(float64)
+	see(m.Interface(), int(at))
 	equal, fields := true, 0
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		if !locates(f) {
@@ -66,7 +64,7 @@ func empty(said any) bool {
 	return said == "" || ok && len(list) == 0
 }
 
-func sameValue(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, see func(*pg.RangeVar, int)) bool {
+func sameValue(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, see func(protoreflect.ProtoMessage, int)) bool {
 	if !f.IsList() {
 		return sameSingle(f, v, said, see)
 	}
@@ -84,7 +82,7 @@ func sameValue(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, s
 }
 
 // sameSingle knows the kinds that a parser's tree is made of; of another, nothing is the same.
-func sameSingle(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, see func(*pg.RangeVar, int)) bool {
+func sameSingle(f protoreflect.FieldDescriptor, v protoreflect.Value, said any, see func(protoreflect.ProtoMessage, int)) bool {
 	switch is := said.(type) {
 	case map[string]any:
 		return f.Kind() == protoreflect.MessageKind && same(v.Message(), is, see)

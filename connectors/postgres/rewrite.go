@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	pg "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/chaperone-sql/chaperone/masking"
 )
@@ -97,7 +98,7 @@ func (a *analysis) derivedText(src *source) (string, error) {
 	if !ok || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
 		return "", errors.New("a mask does not parse")
 	}
-	text, err := verified(tree, nil, func(*pg.RangeVar) bool { return true })
+	text, err := verified(tree, nil, func(protoreflect.ProtoMessage) bool { return true })
 	if err != nil {
 		return "", err
 	}
@@ -232,9 +233,8 @@ func standInName(n int) string { return fmt.Sprintf("%st%d", hiddenPrefix, n) }
 // found by where the parser saw it, and both it and its piece are whole
 // statements between the same parentheses: what the text parses to is the tree
 // with the pieces' trees in it. A piece may stand in several places, as where
-// what goes into an aggregate is counted too. Every other relation must be placed:
-// one that the analysis saw just there.
-func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) bool) (string, error) {
+// what goes into an aggregate is counted too. Every other node must be understood.
+func verified(tree *pg.ParseResult, pieces []string, understood func(protoreflect.ProtoMessage) bool) (string, error) {
 	refuse := func() (string, error) {
 		return "", unsupported("the statement does not read back as it was understood", "Write it more simply.")
 	}
@@ -248,11 +248,11 @@ func verified(tree *pg.ParseResult, pieces []string, placed func(*pg.RangeVar) b
 	}
 	standIns := map[string][]int{} // where the parser saw them
 	known := true
-	if !again.says(tree, func(rv *pg.RangeVar, at int) {
-		if strings.HasPrefix(rv.Relname, hiddenPrefix) {
+	if !again.says(tree, func(ours protoreflect.ProtoMessage, at int) {
+		if rv, ok := ours.(*pg.RangeVar); ok && strings.HasPrefix(rv.Relname, hiddenPrefix) {
 			standIns[rv.Relname] = append(standIns[rv.Relname], at)
 		} else {
-			known = known && placed(rv)
+			known = known && understood(ours)
 		}
 	}) || !known {
 		return refuse()

@@ -209,6 +209,7 @@ var extraPostgres = []string{
 	"CREATE VIEW outer7 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g EXCEPT SELECT id FROM g WHERE ssn > '8') x ON x.id = o.id",
 	"CREATE VIEW outer8 AS SELECT o.id, x.id AS one FROM o LEFT JOIN (SELECT id FROM g ORDER BY ssn LIMIT 5) x ON x.id = o.id",
 	"CREATE VIEW lateral1 AS SELECT o.id, x.n FROM o, LATERAL (SELECT count(*) AS n FROM g WHERE g.id = o.id AND g.ssn > '8') x",
+	"CREATE VIEW lengths AS SELECT g.id, max(n) AS n FROM g, unnest(string_to_array(ssn, NULL)) WITH ORDINALITY t(c, n) GROUP BY g.id",
 	"CREATE VIEW inner1 AS SELECT o.id, EXISTS (SELECT FROM high WHERE high.id = o.id) AS yes, o.id IN (SELECT id FROM high) AS too FROM o",
 	"CREATE VIEW inner2 AS WITH x AS (SELECT id FROM g WHERE ssn > '8') SELECT o.id, EXISTS (SELECT FROM x WHERE x.id = o.id) AS yes FROM o",
 	"CREATE VIEW filt AS SELECT grp, count(*) FILTER (WHERE ssn > '8') AS n, array_agg(id ORDER BY ssn) AS ids, percentile_disc(0.5) WITHIN GROUP (ORDER BY ssn) AS med FROM g GROUP BY grp",

@@ -433,3 +433,14 @@ UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY length(ssn), ssn HAVING 
 UPDATE g SET grp = (SELECT label AS ssn FROM o UNION SELECT 'q' ORDER BY concat(ssn) LIMIT 1) WHERE id < 9
 UPDATE g SET grp = (SELECT label AS ssn FROM o HAVING (SELECT ssn) > '8' LIMIT 1) WHERE id < 9
 UPDATE g SET grp = (SELECT row_number() OVER (ORDER BY ssn, id) AS ssn FROM o LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT max(x.label) FROM o x JOIN (o y JOIN o z ON z.id = y.id AND ssn > '8') ON x.id = y.id) WHERE id < 9
+UPDATE g SET grp = (SELECT label FROM o NATURAL JOIN (SELECT 1 AS id, 'a' AS ssn) x WHERE ssn = 'a') WHERE id < 5
+UPDATE g SET grp = (SELECT g.ssn FROM (SELECT 'a' AS x) g) WHERE id < 5
+UPDATE g AS o SET grp = (SELECT o.ssn FROM o LIMIT 1) WHERE o.id < 5
+UPDATE g SET grp = (SELECT COUNT(*) FROM o GROUP BY ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT COUNT(*) FROM o HAVING ssn > '8' LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT 'x' WHERE ssn > '8') WHERE id < 5
+UPDATE g SET grp = 'p' WHERE id < 5 ORDER BY ssn LIMIT 2
+INSERT INTO g (id, ssn, grp) VALUES (901, 'abc', (SELECT ssn FROM (SELECT 'a' AS ſsn) x))
+INSERT INTO g (ssn, id, grp) VALUES ('abc', 902, (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok))
+DELETE FROM g WHERE id = 903 AND (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) > 'a'

@@ -224,6 +224,7 @@ SELECT * FROM inner2 WHERE id < 30 ORDER BY id
 SELECT * FROM filt ORDER BY grp LIMIT 9
 SELECT o.id FROM o JOIN ranked USING (id) WHERE ranked.n < 5 ORDER BY o.id
 SELECT o.id, outer2.one IS NULL FROM o JOIN outer2 USING (id) WHERE o.id < 30 ORDER BY o.id
+SELECT * FROM lengths WHERE id < 30 ORDER BY id
 -- views that compute with protected columns, and on views
 SELECT * FROM vunion ORDER BY id, k LIMIT 40
 SELECT * FROM vexpr WHERE id < 5
@@ -456,3 +457,17 @@ UPDATE g SET grp = (SELECT o.label AS ssn FROM o ORDER BY row_number() OVER (ORD
 DELETE FROM h WHERE id = 24 RETURNING (SELECT mrn::text FROM o AS mrn LIMIT 1)
 MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT ssn::text FROM (SELECT 1 AS x) AS ssn)
 WITH x AS (SELECT ssn FROM (SELECT 1 AS ssn) y) UPDATE g SET grp = (SELECT ssn::text FROM x) WHERE id < 5
+UPDATE g SET grp = (SELECT max(x.label) FROM o x JOIN (o y JOIN o z ON z.id = y.id AND ssn > '8') ON x.id = y.id) WHERE id < 9
+UPDATE g SET grp = (SELECT label FROM o GROUP BY label, ssn HAVING ssn > '8' ORDER BY label LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT DISTINCT ON (ssn) label AS ssn FROM o LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (VALUES ('a')) ssn) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM json_each_text('{"a": "b"}') AS ssn LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT tok::text FROM xmltable('/a' PASSING xmlparse(DOCUMENT '<a/>') COLUMNS tok text PATH '.') AS x LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT ssn FROM (SELECT current_date) AS ssn) WHERE id < 5
+UPDATE g SET grp = (WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SEARCH DEPTH FIRST BY n SET ssn SELECT ssn::text FROM r LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT u.ssn::text FROM o a JOIN (SELECT 1 AS id) b USING (id) AS ssn, LATERAL (SELECT ssn.id AS ssn) u LIMIT 1) WHERE id < 5
+UPDATE g SET grp = x.label FROM (SELECT id, label FROM o) x JOIN o y ON x.id = y.id AND ssn > '8' WHERE x.id = g.id
+DELETE FROM h USING o AS mrn WHERE mrn.id = h.id AND h.id = 24 AND mrn::text > 'M5'
+MERGE INTO g USING (SELECT 77 AS id) s ON s.id = g.id WHEN NOT MATCHED THEN INSERT (id, ssn, grp) VALUES (s.id, 'abc', (SELECT ssn::text FROM (SELECT 1 AS x) ssn))
+INSERT INTO g (id, ssn, mrn) VALUES (8, 'abc', 'mm8') ON CONFLICT (id) DO UPDATE SET grp = 'a' RETURNING (SELECT ssn::text FROM o AS ssn LIMIT 1), (SELECT g FROM (SELECT 1) g)
+WITH x AS (DELETE FROM h WHERE id = 23 RETURNING id, (SELECT tok::text FROM o AS tok LIMIT 1) AS t) SELECT x.*, x FROM x
