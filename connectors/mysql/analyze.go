@@ -221,10 +221,15 @@ func (a *analysis) statement(node ast.StmtNode) error {
 // other recognises what is understood only well enough to be denied.
 func (a *analysis) other(node ast.StmtNode, text string) (bool, error) {
 	var kind connectors.Kind
-	switch node.(type) {
+	switch n := node.(type) {
 	case *ast.SelectStmt, *ast.SetOprStmt, *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt:
 		return false, nil
-	case *ast.ExplainStmt, *ast.ExplainForStmt, *ast.TraceStmt:
+	case *ast.ExplainStmt:
+		kind = connectors.KindExplain
+		if _, describes := n.Stmt.(*ast.ShowStmt); describes { // DESCRIBE patients, which asks for no plan
+			kind = connectors.KindShow
+		}
+	case *ast.ExplainForStmt, *ast.TraceStmt:
 		kind = connectors.KindExplain
 	case *ast.ShowStmt, *ast.HelpStmt:
 		kind = connectors.KindShow
