@@ -67,6 +67,11 @@ func (a *analysis) run() error {
 	if err != nil {
 		return err
 	}
+	if query := shownBy(node); query != "" {
+		if node, err = parse(query); err != nil {
+			return err
+		}
+	}
 	if done, err := a.other(node, text); done || err != nil {
 		return err
 	}
