@@ -1,9 +1,12 @@
 package connectors
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 // Suggest proposes the nearest of some names, or says which there are if they
@@ -76,6 +79,22 @@ func ColumnHint(name string, searched []string, tables []Table) string {
 		return "There are " + strings.Join(searched, ", ") + "."
 	}
 	return ""
+}
+
+// DestroyedHint says why a column whose mask hides its value is of no use there,
+// and what to write instead.
+func DestroyedHint(column string, class masking.Class, kind UseKind) string {
+	hint := fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", column, class.Mask.Kind)
+	switch kind {
+	case UseOrder:
+		return hint + " Order by a column that is not masked, such as the table's key."
+	case UseGroup:
+		return hint + " Make groups or distinct rows of columns that are not masked, such as the person's key."
+	case UseJoin:
+		return hint + " Join by a key that is not masked."
+	case UsePredicate, UseExpression, UseOutput:
+	}
+	return hint
 }
 
 // Token is a word or a sign of a statement, and the byte where it stands.

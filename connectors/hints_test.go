@@ -3,6 +3,8 @@ package connectors
 import (
 	"strings"
 	"testing"
+
+	"github.com/chaperone-sql/chaperone/masking"
 )
 
 func TestSuggest(t *testing.T) {
@@ -58,5 +60,15 @@ func TestLocate(t *testing.T) {
 	}
 	if Locate(client, fields(client), fields(sent), -1) != 0 {
 		t.Error("nowhere is somewhere")
+	}
+}
+
+// TestDestroyedHint: each use is told what to write instead.
+func TestDestroyedHint(t *testing.T) {
+	class := masking.Class{Name: "name", Mask: masking.Mask{Kind: masking.Redact}}
+	for kind, want := range map[UseKind]string{UseOrder: "Order by", UseGroup: "distinct rows of", UseJoin: "Join by"} {
+		if hint := DestroyedHint("last_name", class, kind); !strings.HasPrefix(hint, "last_name is masked (redact)") || !strings.Contains(hint, want) {
+			t.Errorf("%s: %q does not say %q", kind, hint, want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -34,14 +35,21 @@ func addHints(matched []Matched, st *connectors.Statement) {
 				}
 			}
 		case ruleDeniedFunction:
-			for _, f := range st.Functions {
-				if why := whyDenied(f.Class); why != "" {
-					m.Hint = fmt.Sprintf("%s %s.", f.Name, why)
-					break
-				}
-			}
+			m.Hint = hintOfFunctions(st)
 		}
 	}
+}
+
+// hintOfFunctions names every function that is denied, so that one answer is
+// enough to write the statement without them.
+func hintOfFunctions(st *connectors.Statement) string {
+	var sentences []string
+	for _, f := range st.Functions {
+		if why := whyDenied(f.Class); why != "" {
+			sentences = append(sentences, fmt.Sprintf("%s %s.", f.Name, why))
+		}
+	}
+	return strings.Join(sentences, " ")
 }
 
 func hintOfUse(st *connectors.Statement, openable bool) string {
@@ -80,9 +88,9 @@ func whyDenied(class connectors.FunctionClass) string {
 	case connectors.FunctionLock:
 		return "takes locks that others wait for; leave it out"
 	case connectors.FunctionSetting:
-		return "reads or changes settings of the server"
+		return "reads or changes settings of the server; leave it out"
 	case connectors.FunctionSession:
-		return "looks into or controls sessions of the server"
+		return "tells of the server and its sessions, or controls them; leave it out (the schema endpoint names the engine)"
 	case connectors.FunctionSequence:
 		return "changes or shows a sequence; leave it out"
 	}

@@ -176,7 +176,8 @@ func kinds() []Rule {
 		{"session", "Changing the session or the transaction", "Each request is one statement in its own transaction."},
 		{"utility", "Database maintenance", "Ask a database administrator."},
 		{"explain", "EXPLAIN", `Send the statement itself with "dry_run": true: the answer holds the planner's estimate.`},
-		{"show", "SHOW", "Use GET /v1/connections/{name}/schema, or information_schema."},
+		{"show", "SHOW or DESCRIBE", "Use GET /v1/connections/{name}/schema, or ask information_schema, such as " +
+			"SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_name = 'patients'; settings are not shown."},
 	}
 	rules := make([]Rule, 0, len(refused))
 	for _, k := range refused {

@@ -268,6 +268,9 @@ func TestHintsNameTheCulprit(t *testing.T) {
 		"pg_sleep makes": read(func(s *connectors.Statement) {
 			s.Functions = []connectors.Function{{Name: "lower", Class: "harmless"}, {Name: "pg_sleep", Class: "sleep"}}
 		}),
+		"pg_sleep makes the statement wait; leave it out. version tells": read(func(s *connectors.Statement) {
+			s.Functions = []connectors.Function{{Name: "pg_sleep", Class: "sleep"}, {Name: "version", Class: "session"}}
+		}),
 		"public.patients: holds values.": read(func(s *connectors.Statement) { s.Relations[0].Denied = "holds values" }),
 		"Leave out public.patients.ssn": read(func(s *connectors.Statement) {
 			s.Uses = []connectors.Use{{Column: masking.ColumnRef{Schema: "public", Relation: "patients", Column: "ssn"},

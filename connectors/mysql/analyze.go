@@ -70,6 +70,11 @@ func (a *analysis) run() error {
 	if err != nil {
 		return err
 	}
+	if query := shownBy(node); query != "" {
+		if node, err = parse(query); err != nil {
+			return err
+		}
+	}
 	if done, err := a.other(node, text); done || err != nil {
 		return err
 	}
@@ -224,10 +229,15 @@ func (a *analysis) statement(node ast.StmtNode) error {
 // other recognises what is understood only well enough to be denied.
 func (a *analysis) other(node ast.StmtNode, text string) (bool, error) {
 	var kind connectors.Kind
-	switch node.(type) {
+	switch n := node.(type) {
 	case *ast.SelectStmt, *ast.SetOprStmt, *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt:
 		return false, nil
-	case *ast.ExplainStmt, *ast.ExplainForStmt, *ast.TraceStmt:
+	case *ast.ExplainStmt:
+		kind = connectors.KindExplain
+		if _, describes := n.Stmt.(*ast.ShowStmt); describes { // DESCRIBE patients, which asks for no plan
+			kind = connectors.KindShow
+		}
+	case *ast.ExplainForStmt, *ast.TraceStmt:
 		kind = connectors.KindExplain
 	case *ast.ShowStmt, *ast.HelpStmt:
 		kind = connectors.KindShow
@@ -261,7 +271,7 @@ func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connecto
 	u := connectors.Use{ID: id, Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable && a.cat.masked == ""}
 	switch seen {
 	case connectors.SeenDestroyed:
-		u.Hint = fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", ref.Column, class.Mask.Kind)
+		u.Hint = connectors.DestroyedHint(ref.Column, class, kind)
 		if class.Lookup && a.cat.masked == "" {
 			u.Hint += fmt.Sprintf(" It can be looked up: %s = <value>, joined by AND.", ref.Column)
 		}

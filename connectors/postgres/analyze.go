@@ -207,7 +207,7 @@ func (a *analysis) use(ref masking.ColumnRef, class masking.Class, kind connecto
 	u := connectors.Use{ID: fmt.Sprintf("u%d", a.uses), Column: ref, Class: class.Name, Kind: kind, Seen: seen, Openable: openable && a.cat.masked == ""}
 	switch seen {
 	case connectors.SeenDestroyed:
-		u.Hint = fmt.Sprintf("%s is masked (%s), so it cannot be compared, joined, grouped or ordered by.", ref.Column, class.Mask.Kind)
+		u.Hint = connectors.DestroyedHint(ref.Column, class, kind)
 		if class.Lookup && a.cat.masked == "" {
 			u.Hint += fmt.Sprintf(" It can be looked up: %s = <value>, joined by AND.", ref.Column)
 		}
