@@ -57,12 +57,12 @@ func TestFunctionTable(t *testing.T) {
 // shows.
 func TestFunctionClasses(t *testing.T) {
 	for class, names := range map[connectors.FunctionClass]string{
-		connectors.FunctionHarmless: "upper count date_format json_object now rand group_concat extractvalue updatexml row_number",
+		connectors.FunctionHarmless: "upper count date_format json_object now rand group_concat extractvalue updatexml row_number version current_user",
 		connectors.FunctionFile:     "load_file des_encrypt",
 		connectors.FunctionSleep:    "sleep benchmark",
 		connectors.FunctionLock:     "get_lock release_lock release_all_locks is_used_lock",
 		connectors.FunctionProgram:  "sys_exec sys_eval",
-		connectors.FunctionSession:  "user current_user version connection_id last_insert_id found_rows row_count",
+		connectors.FunctionSession:  "user session_user connection_id last_insert_id found_rows row_count",
 		connectors.FunctionCatalog:  "database schema",
 		connectors.FunctionNetwork:  "master_pos_wait master_gtid_wait wsrep_sync_wait_upto_gtid",
 		connectors.FunctionSequence: "nextval setval lastval uuid_short",

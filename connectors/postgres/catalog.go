@@ -89,7 +89,8 @@ var systemRelations = map[string]bool{
 // partitions, values of columns that were added. This is what stands for them.
 var telling = map[string]map[string]string{
 	"pg_catalog.pg_class": {"relpages": "0", "relallvisible": "0", "relpartbound": "NULL::pg_catalog.pg_node_tree",
-		"reltuples": "CASE WHEN relkind IN ('i', 'I', 't') THEN -1::float4 ELSE reltuples END"},
+		"reltuples": "CASE WHEN relkind IN ('i', 'I', 't') OR reltuples < 0 THEN -1::float4 WHEN reltuples < 1 THEN 0::float4 " +
+			"ELSE pg_catalog.power(10::float8, pg_catalog.floor(pg_catalog.log(reltuples::float8)))::float4 END"},
 	"pg_catalog.pg_attribute": {"attmissingval": "NULL::text[]"},
 }
 

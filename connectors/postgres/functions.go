@@ -94,14 +94,14 @@ func (a *analysis) called(f connectors.Function) {
 	a.st.Functions = append(a.st.Functions, f)
 }
 
-// sqlValue notes CURRENT_DATE and its kin.
+// sqlValue notes CURRENT_DATE and its kin; CURRENT_USER is the lease's user.
 func (a *analysis) sqlValue(e *pg.SQLValueFunction) error {
 	name := strings.ToLower(strings.TrimPrefix(e.Op.String(), "SVFOP_"))
 	switch e.Op {
 	case pg.SQLValueFunctionOp_SVFOP_CURRENT_DATE, pg.SQLValueFunctionOp_SVFOP_CURRENT_TIME, pg.SQLValueFunctionOp_SVFOP_CURRENT_TIME_N,
 		pg.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP, pg.SQLValueFunctionOp_SVFOP_CURRENT_TIMESTAMP_N,
 		pg.SQLValueFunctionOp_SVFOP_LOCALTIME, pg.SQLValueFunctionOp_SVFOP_LOCALTIME_N, pg.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP,
-		pg.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N:
+		pg.SQLValueFunctionOp_SVFOP_LOCALTIMESTAMP_N, pg.SQLValueFunctionOp_SVFOP_CURRENT_USER:
 		a.called(connectors.Function{Name: name, Volatility: connectors.Stable, Class: connectors.FunctionHarmless})
 	default:
 		a.called(connectors.Function{Name: name, Volatility: connectors.Stable, Class: connectors.FunctionSession})

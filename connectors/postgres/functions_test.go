@@ -82,7 +82,7 @@ func TestFunctionTable(t *testing.T) {
 // shows.
 func TestFunctionClasses(t *testing.T) {
 	for class, names := range map[connectors.FunctionClass]string{
-		connectors.FunctionHarmless: "upper count date_trunc json_build_object now random int4eq textlike percentile_cont row_number unnest",
+		connectors.FunctionHarmless: "upper count date_trunc json_build_object now random int4eq textlike percentile_cont row_number unnest version current_user",
 		connectors.FunctionCatalog:  "format_type to_regclass regclass pg_typeof",
 		connectors.FunctionReads:    "table_to_xml database_to_xml pg_get_viewdef pg_get_functiondef currtid2",
 		connectors.FunctionDynamic:  "query_to_xml query_to_xml_and_xmlschema cursor_to_xml ts_stat ts_rewrite",
@@ -91,7 +91,7 @@ func TestFunctionClasses(t *testing.T) {
 		connectors.FunctionSleep:    "pg_sleep pg_sleep_for pg_sleep_until",
 		connectors.FunctionLock:     "pg_advisory_lock pg_try_advisory_xact_lock pg_advisory_unlock_all",
 		connectors.FunctionSetting:  "set_config current_setting pg_reload_conf pg_show_all_settings pg_hba_file_rules",
-		connectors.FunctionSession: "pg_terminate_backend pg_cancel_backend pg_stat_get_activity current_user has_table_privilege pg_notify " +
+		connectors.FunctionSession: "pg_terminate_backend pg_cancel_backend pg_stat_get_activity session_user has_table_privilege pg_notify " +
 			"pg_logical_emit_message pg_export_snapshot pg_switch_wal pg_stat_get_backend_activity pg_relation_size txid_current",
 		connectors.FunctionSequence: "nextval setval currval lastval",
 		functionInternal:            "int4in regclassin binary_upgrade_set_next_pg_type_oid int4send bthandler xmltable",

@@ -28,9 +28,8 @@ const (
 	patients = 1200 // more than the built-in rules let leave in bulk
 	rowLimit = 1000 // the gateway's default
 
-	// leastShare is how many percent must be answered. It was 95 until questions
-	// about the server itself came in, which are stopped on purpose.
-	leastShare = 94.5
+	// leastShare is how many percent must be answered.
+	leastShare = 95
 )
 
 // question is one thing that somebody wants to know.
