@@ -433,3 +433,17 @@ UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY length(ssn), ssn HAVING 
 UPDATE g SET grp = (SELECT label AS ssn FROM o UNION SELECT 'q' ORDER BY concat(ssn) LIMIT 1) WHERE id < 9
 UPDATE g SET grp = (SELECT label AS ssn FROM o HAVING (SELECT ssn) > '8' LIMIT 1) WHERE id < 9
 UPDATE g SET grp = (SELECT row_number() OVER (ORDER BY ssn, id) AS ssn FROM o LIMIT 1) WHERE id < 5
+-- positions that only the server sees: its grammar drops brackets and signs
+SELECT id, tok FROM g WHERE id < 20 ORDER BY (2) LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY +2 LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY - -2 DESC LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 GROUP BY (2) LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY '2', 2.0, b'10', 0x02, 1 + 1, NULL, (SELECT 2) LIMIT 3
+-- HAVING sees what is selected or grouped by, then the queries around: not its own tables
+UPDATE g SET grp = (SELECT max(label) FROM o AS g HAVING g.tok > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT label FROM o AS g HAVING tok > '8' LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT max(a.label) FROM o a JOIN o b USING (tok) HAVING tok > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g HAVING g.ssn > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g HAVING (SELECT g.ssn) > '8' AND max(g.ssn) > '0') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM o AS g GROUP BY g.tok HAVING g.tok > '8' LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT tok AS x FROM o AS g HAVING g.tok > '8' LIMIT 1) WHERE id < 5
