@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/mysql"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -266,6 +267,8 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, unsupported("optimizer hints are not possible through the gateway", "Leave the hint out.")
 	case n.SelectStmtOpts != nil && n.CalcFoundRows:
 		return nil, unsupported("SQL_CALC_FOUND_ROWS is not understood", "Use COUNT(*).")
+	case n.SelectStmtOpts != nil && (n.Priority != mysql.NoPriority || n.StraightJoin || n.SQLBigResult || n.SQLSmallResult || n.SQLBufferResult):
+		return nil, unsupported("what SELECT says to the planner is not possible through the gateway", "Leave it out.")
 	}
 	if n.LockInfo != nil && n.LockInfo.LockType != ast.SelectLockNone {
 		a.st.Shape.Locking = true

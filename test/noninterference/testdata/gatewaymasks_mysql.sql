@@ -447,3 +447,8 @@ UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g H
 UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g HAVING (SELECT g.ssn) > '8' AND max(g.ssn) > '0') WHERE id < 5
 UPDATE g SET grp = (SELECT max(label) FROM o AS g GROUP BY g.tok HAVING g.tok > '8' LIMIT 1) WHERE id < 5
 UPDATE g SET grp = (SELECT tok AS x FROM o AS g HAVING g.tok > '8' LIMIT 1) WHERE id < 5
+-- aggregates that the query around computes, and words for the planner
+SELECT tok, (SELECT COUNT(g.id)) AS n FROM g WHERE g.grp = 'w1'
+UPDATE g SET grp = (SELECT MAX(g.grp)) WHERE id < 3
+INSERT DELAYED INTO o (id) VALUES (7000)
+SELECT STRAIGHT_JOIN SQL_BIG_RESULT id FROM g WHERE id < 3
