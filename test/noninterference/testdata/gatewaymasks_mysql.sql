@@ -452,3 +452,8 @@ SELECT tok, (SELECT COUNT(g.id)) AS n FROM g WHERE g.grp = 'w1'
 UPDATE g SET grp = (SELECT MAX(g.grp)) WHERE id < 3
 INSERT DELAYED INTO o (id) VALUES (7000)
 SELECT STRAIGHT_JOIN SQL_BIG_RESULT id FROM g WHERE id < 3
+UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY id ORDER BY max(ssn) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o ORDER BY CASE WHEN ssn > 'l3' THEN 1 ELSE 2 END, id LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT count(*) AS ssn FROM o GROUP BY n HAVING ssn > 3 AND sum(ssn) > 1 LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT max(label) FROM o g WHERE id IN (SELECT h.id FROM h GROUP BY h.id HAVING g.tok > '8')) WHERE id < 9
+UPDATE g SET grp = (SELECT max(x.label) FROM (SELECT label, tok AS ssn FROM o g GROUP BY id HAVING g.tok > '8') x) WHERE id < 9
