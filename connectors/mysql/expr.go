@@ -553,6 +553,10 @@ func (a *analysis) aggregate(e *ast.AggregateFuncExpr, s *scope, kind connectors
 	if err != nil {
 		return column{}, err
 	}
+	if a.ofOuter(e, s, order) {
+		return column{}, unsupported("an aggregate in a subquery over columns of the query around is computed by the query around",
+			"Write it there, or over a column of the subquery's own.")
+	}
 	if e.Order != nil {
 		for _, item := range e.Order.Items {
 			if err := a.item(item, s, connectors.UseOrder, order); err != nil {
@@ -568,6 +572,24 @@ func (a *analysis) aggregate(e *ast.AggregateFuncExpr, s *scope, kind connectors
 		return counted, nil
 	}
 	return c, nil
+}
+
+// ofOuter reports whether an aggregate names columns of outer levels only: there it
+// is aggregated, and what this level was taken for is not so.
+func (a *analysis) ofOuter(e *ast.AggregateFuncExpr, s *scope, order lookupOrder) bool {
+	v := &references{}
+	for _, arg := range e.Args {
+		arg.Accept(v)
+	}
+	outer := false
+	for _, ref := range append(v.found, v.beneath...) {
+		f, err := a.resolve(s, ref.Name, order)
+		if err == nil && f.own {
+			return false
+		}
+		outer = outer || err == nil
+	}
+	return outer
 }
 
 func (a *analysis) windowFunction(e *ast.WindowFuncExpr, s *scope, kind connectors.UseKind, order lookupOrder) (column, error) {

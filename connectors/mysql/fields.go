@@ -111,6 +111,9 @@ func (a *analysis) star(f *ast.SelectField, s *scope, top bool) ([]column, []*as
 		out    []column
 		fields []*ast.SelectField
 	)
+	if schema := f.WildCard.Schema.O; schema != "" && !strings.EqualFold(schema, a.cat.database) {
+		return nil, nil, unresolved("no such database for *", "")
+	}
 	list := s.stars
 	if f.WildCard.Table.L != "" {
 		list = nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/mysql"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -266,6 +267,8 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, unsupported("optimizer hints are not possible through the gateway", "Leave the hint out.")
 	case n.SelectStmtOpts != nil && n.CalcFoundRows:
 		return nil, unsupported("SQL_CALC_FOUND_ROWS is not understood", "Use COUNT(*).")
+	case n.SelectStmtOpts != nil && (n.Priority != mysql.NoPriority || n.StraightJoin || n.SQLBigResult || n.SQLSmallResult || n.SQLBufferResult):
+		return nil, unsupported("what SELECT says to the planner is not possible through the gateway", "Leave it out.")
 	}
 	if n.LockInfo != nil && n.LockInfo.LockType != ast.SelectLockNone {
 		a.st.Shape.Locking = true
@@ -308,6 +311,9 @@ func (a *analysis) selectStmt(n *ast.SelectStmt, parent *scope, rows bool) ([]co
 		return nil, err
 	}
 	if n.Having != nil {
+		if err := a.havingNames(n, s); err != nil {
+			return nil, err
+		}
 		if err := a.condition(n.Having.Expr, s, connectors.UsePredicate, fieldsFirst); err != nil {
 			return nil, err
 		}
@@ -503,8 +509,25 @@ func (a *analysis) item(item *ast.ByItem, s *scope, kind connectors.UseKind, ord
 		a.compared(c, kind)
 		return nil
 	}
+	if positioned(item.Expr) {
+		return unsupported("a number in brackets or with a sign in ORDER BY or GROUP BY is a position to the server", "Write the position itself, or the column.")
+	}
 	_, err := a.expr(item.Expr, s, kind, order)
 	return err
+}
+
+// positioned reports whether MariaDB takes an expression for a position though the
+// parser does not: its grammar drops brackets and signs, and binds a marker later.
+func positioned(e ast.ExprNode) bool {
+	switch e := bare(e).(type) {
+	case *test_driver.ValueExpr:
+		return e.Kind() == test_driver.KindInt64 || e.Kind() == test_driver.KindUint64
+	case *test_driver.ParamMarkerExpr:
+		return true
+	case *ast.UnaryOperationExpr:
+		return positioned(e.V)
+	}
+	return false
 }
 
 // compared notes that a column's values decide about rows.

@@ -73,7 +73,7 @@ func (a *analysis) pin(name *ast.ColumnName, f found) {
 		return
 	}
 	name.Schema = ast.CIStr{}
-	if a.st.Write && !f.merged && !f.source.target && name.Table.L == "" {
+	if a.st.Write && !f.merged && !f.source.target {
 		name.Table = ast.NewCIStr(f.source.name)
 	}
 }
@@ -335,11 +335,15 @@ func (v *outliner) detail(n ast.Node) {
 	case *ast.TableName:
 		fmt.Fprintf(&v.b, " %q.%q", n.Schema.O, n.Name.O)
 	case *ast.TableSource:
-		fmt.Fprintf(&v.b, " %q", n.AsName.O)
+		fmt.Fprintf(&v.b, " %q %q %v", n.AsName.O, n.ColumnNames, n.Lateral)
 	case *ast.SelectField:
 		fmt.Fprintf(&v.b, " %q", n.AsName.O)
 	case *ast.SelectStmt:
-		fmt.Fprintf(&v.b, " %v %s", n.Distinct, operatorOf(n.AfterSetOperator))
+		fmt.Fprintf(&v.b, " %v %s %v", n.Distinct, operatorOf(n.AfterSetOperator), n.SelectStmtOpts != nil && n.SQLCache)
+	case *ast.WithClause:
+		fmt.Fprintf(&v.b, " %v", n.IsRecursive)
+	case *ast.CommonTableExpression:
+		fmt.Fprintf(&v.b, " %q %q", n.Name.O, n.ColNameList)
 	case *ast.SetOprSelectList:
 		fmt.Fprintf(&v.b, " %s", operatorOf(n.AfterSetOperator))
 	case *ast.CompareSubqueryExpr:
@@ -355,15 +359,33 @@ func (v *outliner) detail(n ast.Node) {
 	case *ast.SetCollationExpr:
 		fmt.Fprintf(&v.b, " %s", n.Collate)
 	case *ast.Join:
-		fmt.Fprintf(&v.b, " %v %v", n.Tp, n.NaturalJoin)
+		fmt.Fprintf(&v.b, " %v %v %v", n.Tp, n.NaturalJoin, n.StraightJoin)
 	case *ast.ByItem:
 		fmt.Fprintf(&v.b, " %v", n.Desc)
 	case *ast.FuncCallExpr:
 		fmt.Fprintf(&v.b, " %s", n.FnName.L)
+	case *ast.IsTruthExpr:
+		fmt.Fprintf(&v.b, " %v %v", n.Not, n.True)
+	case *ast.PatternRegexpExpr:
+		fmt.Fprintf(&v.b, " %v", n.Not)
+	case *ast.MatchAgainst:
+		fmt.Fprintf(&v.b, " %v", n.Modifier)
+	case *ast.PositionExpr:
+		fmt.Fprintf(&v.b, " %v", n.N)
+	case *ast.GetFormatSelectorExpr:
+		fmt.Fprintf(&v.b, " %v", n.Selector)
+	case *ast.DefaultExpr:
+		fmt.Fprintf(&v.b, " %v", n.Name != nil)
+	case *ast.WindowSpec:
+		fmt.Fprintf(&v.b, " %q %q %v", n.Name.O, n.Ref.O, n.OnlyAlias)
+	case *ast.FrameClause:
+		fmt.Fprintf(&v.b, " %v", n.Type)
+	case *ast.FrameBound:
+		fmt.Fprintf(&v.b, " %v %v %v", n.Type, n.UnBounded, n.Unit)
 	case *ast.AggregateFuncExpr:
 		fmt.Fprintf(&v.b, " %s %v", strings.ToLower(n.F), n.Distinct)
 	case *ast.WindowFuncExpr:
-		fmt.Fprintf(&v.b, " %s", strings.ToLower(n.Name))
+		fmt.Fprintf(&v.b, " %s %v %v %v", strings.ToLower(n.Name), n.Distinct, n.IgnoreNull, n.FromLast)
 	case *ast.IsNullExpr:
 		fmt.Fprintf(&v.b, " %v", n.Not)
 	case *ast.PatternInExpr:
@@ -371,7 +393,7 @@ func (v *outliner) detail(n ast.Node) {
 	case *ast.BetweenExpr:
 		fmt.Fprintf(&v.b, " %v", n.Not)
 	case *ast.PatternLikeOrIlikeExpr:
-		fmt.Fprintf(&v.b, " %v", n.Not)
+		fmt.Fprintf(&v.b, " %v %v", n.Not, n.Escape)
 	case *ast.ExistsSubqueryExpr:
 		fmt.Fprintf(&v.b, " %v", n.Not)
 	case ast.ValueExpr:

@@ -263,7 +263,7 @@ func (s *scope) field(name string) *column {
 	return nil
 }
 
-// sameColumn compares names of columns. Beyond ASCII the server's folding is not
+// sameColumn compares names that ignore case. Beyond ASCII the server's folding is not
 // Unicode's, to which s and ſ are alike: there names must be spelled alike.
 func sameColumn(x, y string) bool {
 	if len(x) != len(y) {
@@ -286,7 +286,7 @@ func lower(b byte) byte {
 
 func (a *analysis) sameName(x, y string) bool {
 	if a.cat.fold {
-		return strings.EqualFold(x, y)
+		return sameColumn(x, y)
 	}
 	return x == y
 }

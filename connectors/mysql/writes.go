@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
+	"github.com/pingcap/tidb/pkg/parser/mysql"
 	"github.com/pingcap/tidb/pkg/parser/test_driver"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -46,8 +47,8 @@ func (a *analysis) insert(n *ast.InsertStmt) error {
 	switch {
 	case n.IsReplace, n.IgnoreErr:
 		return unsupported("REPLACE and INSERT IGNORE are not understood", "Use INSERT … ON DUPLICATE KEY UPDATE.")
-	case len(n.PartitionNames) > 0 || len(n.TableHints) > 0:
-		return unsupported("PARTITION and hints are not understood", "Leave them out.")
+	case len(n.PartitionNames) > 0 || len(n.TableHints) > 0 || n.Priority != mysql.NoPriority:
+		return unsupported("PARTITION, priorities, DELAYED and hints are not understood", "Leave them out.")
 	}
 	s, src, err := a.target(n.Table)
 	if err != nil {
@@ -80,7 +81,7 @@ func (a *analysis) insert(n *ast.InsertStmt) error {
 }
 
 func (a *analysis) update(n *ast.UpdateStmt) error {
-	if n.MultipleTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || joins(n.TableRefs) {
+	if n.MultipleTable || n.IgnoreErr || n.Priority != mysql.NoPriority || n.With != nil || len(n.TableHints) > 0 || joins(n.TableRefs) {
 		return unsupported("only UPDATE table SET … WHERE … is understood", "Write one table: SET column = (SELECT …) WHERE id IN (SELECT …).")
 	}
 	s, src, err := a.target(n.TableRefs)
@@ -104,7 +105,7 @@ func joins(refs *ast.TableRefsClause) bool {
 }
 
 func (a *analysis) delete(n *ast.DeleteStmt) error {
-	if n.IsMultiTable || n.IgnoreErr || n.With != nil || len(n.TableHints) > 0 || n.Quick {
+	if n.IsMultiTable || n.IgnoreErr || n.Priority != mysql.NoPriority || n.With != nil || len(n.TableHints) > 0 || n.Quick {
 		return unsupported("only DELETE FROM table WHERE … is understood", "Delete from one table: WHERE id IN (SELECT …).")
 	}
 	s, src, err := a.target(n.TableRefs)

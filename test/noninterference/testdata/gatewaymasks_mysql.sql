@@ -444,3 +444,27 @@ UPDATE g SET grp = 'p' WHERE id < 5 ORDER BY ssn LIMIT 2
 INSERT INTO g (id, ssn, grp) VALUES (901, 'abc', (SELECT ssn FROM (SELECT 'a' AS ſsn) x))
 INSERT INTO g (ssn, id, grp) VALUES ('abc', 902, (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok))
 DELETE FROM g WHERE id = 903 AND (SELECT max(a.label) FROM (SELECT 'a' AS ssn) x, o a JOIN o b ON ssn > b.tok) > 'a'
+-- positions that only the server sees: its grammar drops brackets and signs
+SELECT id, tok FROM g WHERE id < 20 ORDER BY (2) LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY +2 LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY - -2 DESC LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 GROUP BY (2) LIMIT 3
+SELECT id, tok FROM g WHERE id < 20 ORDER BY '2', 2.0, b'10', 0x02, 1 + 1, NULL, (SELECT 2) LIMIT 3
+-- HAVING sees what is selected or grouped by, then the queries around: not its own tables
+UPDATE g SET grp = (SELECT max(label) FROM o AS g HAVING g.tok > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT label FROM o AS g HAVING tok > '8' LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT max(a.label) FROM o a JOIN o b USING (tok) HAVING tok > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g HAVING g.ssn > '8') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM (SELECT label, tok AS ssn FROM o) g HAVING (SELECT g.ssn) > '8' AND max(g.ssn) > '0') WHERE id < 5
+UPDATE g SET grp = (SELECT max(label) FROM o AS g GROUP BY g.tok HAVING g.tok > '8' LIMIT 1) WHERE id < 5
+UPDATE g SET grp = (SELECT tok AS x FROM o AS g HAVING g.tok > '8' LIMIT 1) WHERE id < 5
+-- aggregates that the query around computes, and words for the planner
+SELECT tok, (SELECT COUNT(g.id)) AS n FROM g WHERE g.grp = 'w1'
+UPDATE g SET grp = (SELECT MAX(g.grp)) WHERE id < 3
+INSERT DELAYED INTO o (id) VALUES (7000)
+SELECT STRAIGHT_JOIN SQL_BIG_RESULT id FROM g WHERE id < 3
+UPDATE g SET grp = (SELECT label AS ssn FROM o GROUP BY id ORDER BY max(ssn) LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT label AS ssn FROM o ORDER BY CASE WHEN ssn > 'l3' THEN 1 ELSE 2 END, id LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT count(*) AS ssn FROM o GROUP BY n HAVING ssn > 3 AND sum(ssn) > 1 LIMIT 1) WHERE id < 9
+UPDATE g SET grp = (SELECT max(label) FROM o g WHERE id IN (SELECT h.id FROM h GROUP BY h.id HAVING g.tok > '8')) WHERE id < 9
+UPDATE g SET grp = (SELECT max(x.label) FROM (SELECT label, tok AS ssn FROM o g GROUP BY id HAVING g.tok > '8') x) WHERE id < 9
