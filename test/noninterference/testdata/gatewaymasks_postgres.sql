@@ -456,3 +456,12 @@ UPDATE g SET grp = (SELECT o.label AS ssn FROM o ORDER BY row_number() OVER (ORD
 DELETE FROM h WHERE id = 24 RETURNING (SELECT mrn::text FROM o AS mrn LIMIT 1)
 MERGE INTO g USING o ON o.id = g.id AND o.id < 5 WHEN MATCHED THEN UPDATE SET grp = (SELECT ssn::text FROM (SELECT 1 AS x) AS ssn)
 WITH x AS (SELECT ssn FROM (SELECT 1 AS ssn) y) UPDATE g SET grp = (SELECT ssn::text FROM x) WHERE id < 5
+-- names of functions in FROM, rows of views over what functions make of protected values
+SELECT x1.n FROM x1 WHERE id < 20
+SELECT x2.n FROM x2 WHERE id < 20
+SELECT x3.a FROM x3 WHERE id < 20
+SELECT f.f FROM unnest(ARRAY[1, 2]) AS f
+SELECT grp, count(*) FROM g GROUP BY ROLLUP ((1), (grp, tok))
+SELECT tok, count(*) FROM g GROUP BY (1, 2)
+WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM r WHERE a < 3) CYCLE a SET c TO regclass 'g' DEFAULT regclass 'o' USING p SELECT * FROM r
+SELECT o.label, public.o.n FROM o WHERE o.id IN (SELECT o.id FROM h o WHERE o.tok IS NULL) ORDER BY 1, 2
