@@ -51,6 +51,7 @@ type analysis struct {
 	// name, with the digest of their definitions.
 	defined map[string]string
 	notes   map[string]bool
+	levels  []*scope // of the columns that were named, in that order
 	params  map[int32]bool
 	counted map[*pg.ColumnRef]bool // references to counts of a query below
 	placed  map[*pg.RangeVar]bool  // names of relations, where they were resolved

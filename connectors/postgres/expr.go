@@ -328,6 +328,11 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 	if err := a.operators(e.Name); err != nil {
 		return column{}, err
 	}
+	for _, name := range between[e.Kind] {
+		if err := a.operators([]*pg.Node{pg.MakeStrNode(name)}); err != nil {
+			return column{}, err
+		}
+	}
 	operands := []*pg.Node{e.Lexpr, e.Rexpr}
 	if !comparing(e) {
 		return a.each(operands, s, kind)
@@ -359,6 +364,12 @@ func (a *analysis) operation(e *pg.A_Expr, s *scope, kind connectors.UseKind) (c
 	}
 	_, err := a.each(operands, s, decides)
 	return column{}, err
+}
+
+// between are the operators that BETWEEN stands for.
+var between = map[pg.A_Expr_Kind][]string{
+	pg.A_Expr_Kind_AEXPR_BETWEEN: {">=", "<="}, pg.A_Expr_Kind_AEXPR_NOT_BETWEEN: {"<", ">"},
+	pg.A_Expr_Kind_AEXPR_BETWEEN_SYM: {">=", "<="}, pg.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM: {"<", ">"},
 }
 
 // comparing reports whether an operator decides by its operands' values.
@@ -458,6 +469,11 @@ func (a *analysis) whole(f found, kind connectors.UseKind) column {
 }
 
 func (a *analysis) caseOf(e *pg.CaseExpr, s *scope, kind connectors.UseKind) (column, error) {
+	if e.Arg != nil { // CASE a WHEN b compares by =
+		if err := a.operators([]*pg.Node{pg.MakeStrNode("=")}); err != nil {
+			return column{}, err
+		}
+	}
 	if _, err := a.expr(e.Arg, s, connectors.UsePredicate); err != nil {
 		return column{}, err
 	}
@@ -487,16 +503,20 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 	case a.strict && functions[last(e.Funcname)].set: // there may be no row
 		inner = connectors.UsePredicate
 	}
+	before := len(a.levels)
 	c, err := a.each(e.Args, s, inner)
 	if err != nil {
 		return column{}, err
 	}
-	order := connectors.UseOrder
-	if err := a.sort(e.AggOrder, s, order, false); err != nil {
+	if err := a.sort(e.AggOrder, s, connectors.UseOrder, false); err != nil {
 		return column{}, err
 	}
 	if _, err := a.expr(e.AggFilter, s, connectors.UsePredicate); err != nil {
 		return column{}, err
+	}
+	if e.Over == nil && aggregates[last(e.Funcname)] && outerOnly(a.levels[before:], s) {
+		return column{}, unsupported("an aggregate in a subquery over columns of the query around is computed by the query around",
+			"Write it there, or over a column of the subquery's own.")
 	}
 	if e.Over != nil {
 		if err := a.window(e.Over, s); err != nil {
@@ -511,6 +531,18 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 		return counted, nil
 	}
 	return c, nil
+}
+
+// outerOnly reports whether of the levels of an aggregate's columns none is its own
+// and one is further outside: then it is that one's aggregate, and neither level is
+// what it was taken for. Levels within it do not count.
+func outerOnly(levels []*scope, own *scope) bool {
+	for outer := own.parent; outer != nil; outer = outer.parent {
+		if slices.Contains(levels, outer) {
+			return !slices.Contains(levels, own)
+		}
+	}
+	return false
 }
 
 func (a *analysis) window(w *pg.WindowDef, s *scope) error {
@@ -538,7 +570,11 @@ func (a *analysis) window(w *pg.WindowDef, s *scope) error {
 
 // subLink is a subquery in an expression.
 func (a *analysis) subLink(e *pg.SubLink, s *scope, kind connectors.UseKind) (column, error) {
-	if err := a.operators(e.OperName); len(e.OperName) > 0 && err != nil {
+	by := e.OperName
+	if len(by) == 0 && e.Testexpr != nil { // IN
+		by = []*pg.Node{pg.MakeStrNode("=")}
+	}
+	if err := a.operators(by); len(by) > 0 && err != nil {
 		return column{}, err
 	}
 	if kind == connectors.UseExpression && e.Testexpr != nil {

@@ -100,6 +100,11 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 			}
 		}
 	}
+	if len(using) > 0 {
+		if err := a.operators([]*pg.Node{pg.MakeStrNode("=")}); err != nil {
+			return nil, nil, err
+		}
+	}
 	var stars []shown
 	for _, name := range using {
 		l, r := columnOf(ls, name, s), columnOf(rs, name, s)
@@ -288,7 +293,8 @@ func (a *analysis) rangeVar(node *pg.Node, rv *pg.RangeVar, s *scope) (*source, 
 	}
 	if src.wrapped {
 		a.rewrites = append(a.rewrites, src)
-	} else {
+	} else { // sent as it was resolved: an earlier schema may get one of that name
+		rv.Schemaname = r.schema
 		a.placed[rv] = true
 	}
 	return src, nil
@@ -330,9 +336,32 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 	return src, err
 }
 
+// severalArrays writes unnest(a, b) as the ROWS FROM (unnest(a), unnest(b)) that the
+// server makes of it; of a name with its schema it does not.
+func severalArrays(r *pg.RangeFunction) {
+	if len(r.Functions) != 1 || len(r.Coldeflist) > 0 {
+		return
+	}
+	items := r.Functions[0].GetList().GetItems()
+	if len(items) == 0 || len(items) > 1 && items[1].GetNode() != nil {
+		return
+	}
+	call := items[0].GetFuncCall()
+	if call == nil || len(call.Funcname) != 1 || last(call.Funcname) != "unnest" || len(call.Args) < 2 || call.FuncVariadic {
+		return
+	}
+	r.Functions, r.IsRowsfrom = nil, true
+	for _, array := range call.Args {
+		one := &pg.FuncCall{Funcname: []*pg.Node{pg.MakeStrNode("unnest")}, Args: []*pg.Node{array}, Funcformat: call.Funcformat}
+		r.Functions = append(r.Functions, &pg.Node{Node: &pg.Node_List{List: &pg.List{Items: []*pg.Node{
+			{Node: &pg.Node_FuncCall{FuncCall: one}}, {}}}}})
+	}
+}
+
 // function is a set-returning function in FROM, or ROWS FROM several.
 func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
 	src, before := &source{}, a.mark()
+	severalArrays(r)
 	for _, item := range r.Functions {
 		list := item.GetList()
 		if list == nil || len(list.Items) == 0 || list.Items[0].GetFuncCall() == nil {
@@ -347,7 +376,10 @@ func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
 			src.name = name
 		}
 		if r.Alias != nil {
-			src.name, name = r.Alias.Aliasname, r.Alias.Aliasname
+			src.name = r.Alias.Aliasname
+			if len(r.Functions) == 1 { // of ROWS FROM several, each is named by its function
+				name = src.name
+			}
 		}
 		defs := r.Coldeflist
 		if len(list.Items) > 1 {
@@ -362,6 +394,9 @@ func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
 		}
 		if len(cols) == 0 {
 			cols = []string{name}
+			if err := a.assumed(list.Items[0].GetFuncCall(), r, name); err != nil {
+				return nil, err
+			}
 		}
 		for _, col := range cols {
 			src.columns = append(src.columns, column{name: col, class: c.class, origin: c.origin})
@@ -374,9 +409,26 @@ func (a *analysis) function(r *pg.RangeFunction, s *scope) (*source, error) {
 		}
 		src.columns = append(src.columns, number)
 	}
+	a.tellRows(src)
 	var err error
 	src.columns, err = renamed(src.columns, r.Alias.GetColnames())
 	return src, err
+}
+
+// tellRows marks, in a definition, every column of a function's rows if one is made
+// of a protected column: how many rows there are tells of it, also in ordinality
+// and in the NULLs that fill up the shorter ones of ROWS FROM.
+func (a *analysis) tellRows(src *source) {
+	for _, c := range src.columns {
+		if a.strict && c.class != nil {
+			for i := range src.columns {
+				if src.columns[i].class == nil {
+					src.columns[i].class, src.columns[i].origin = c.class, c.origin
+				}
+			}
+			return
+		}
+	}
 }
 
 // definitions are the columns of json_to_recordset(…) AS t(a int, …).

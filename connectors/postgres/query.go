@@ -165,6 +165,9 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		if cols, err = renamed(cols, c.Aliascolnames); err != nil {
 			return err
 		}
+		if _, err := a.each([]*pg.Node{c.CycleClause.GetCycleMarkValue(), c.CycleClause.GetCycleMarkDefault()}, &scope{}, connectors.UseExpression); err != nil {
+			return err
+		}
 		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}, firstOf(a.decides[before.decides:])}
 		s.ctes[c.Ctename] = one
 		a.enclose(one.outlet, inside, reads)
@@ -194,7 +197,8 @@ func (a *analysis) announced(c *pg.CommonTableExpr, first *pg.SelectStmt) []colu
 		return out
 	}
 	for _, t := range first.TargetList {
-		if r := t.GetResTarget(); r != nil {
+		r := t.GetResTarget()
+		if _, star := names(r.GetVal().GetColumnRef()); r != nil && !star { // what * stands for is not known yet
 			out = append(out, column{name: targetName(r)})
 		}
 	}
@@ -429,6 +433,14 @@ func (a *analysis) sort(list []*pg.Node, s *scope, kind connectors.UseKind, fiel
 func (a *analysis) item(n *pg.Node, s *scope, kind connectors.UseKind, fieldsFirst bool) error {
 	if g := n.GetGroupingSet(); g != nil {
 		for _, inner := range g.Content {
+			if err := a.item(inner, s, kind, fieldsFirst); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if r := n.GetRowExpr(); r != nil && kind == connectors.UseGroup && r.RowFormat == pg.CoercionForm_COERCE_IMPLICIT_CAST {
+		for _, inner := range r.Args { // GROUP BY (a, 2) is GROUP BY a, 2
 			if err := a.item(inner, s, kind, fieldsFirst); err != nil {
 				return err
 			}

@@ -191,8 +191,9 @@ func (s *scope) field(name string) *column {
 type found struct {
 	column *column
 	source *source // nil for a merged column or a select-list alias
-	own    bool    // of the level that was asked, not of an outer one
-	whole  bool    // the source itself, as one value
+	level  *scope
+	own    bool // of the level that was asked, not of an outer one
+	whole  bool // the source itself, as one value
 }
 
 // names takes a column reference apart; star is true for t.*.
@@ -212,6 +213,15 @@ func names(ref *pg.ColumnRef) (parts []string, star bool) {
 // a column of any level comes before a source of that name as one value, and of a
 // qualified name only the nearest source is asked.
 func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
+	f, err := a.lookUp(s, ref)
+	if err == nil {
+		f.own = f.level == s
+		a.levels = append(a.levels, f.level)
+	}
+	return f, err
+}
+
+func (a *analysis) lookUp(s *scope, ref *pg.ColumnRef) (found, error) {
 	parts, _ := names(ref)
 	if len(parts) == 0 || len(parts) > 3 {
 		return found{}, unsupported("a column reference is not understood", "Write column, or table.column.")
@@ -221,10 +231,9 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 		return found{}, unsupported("names that begin with "+hiddenPrefix+" are reserved", "")
 	}
 	for level := s; level != nil; level = level.parent {
-		own := level == s
 		if len(parts) == 1 {
 			if c := level.merged[name]; c != nil {
-				return found{column: c, own: own}, nil
+				return found{column: c, level: level}, nil
 			}
 		}
 		var hits []found
@@ -234,7 +243,7 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 			}
 			for i := range src.columns {
 				if src.columns[i].name == name {
-					hits = append(hits, found{column: &src.columns[i], source: src, own: own})
+					hits = append(hits, found{column: &src.columns[i], source: src, level: level})
 				}
 			}
 		}
@@ -259,7 +268,7 @@ func (a *analysis) resolve(s *scope, ref *pg.ColumnRef) (found, error) {
 	for level := s; level != nil && len(parts) == 1; level = level.parent {
 		for _, src := range level.sources {
 			if src.name == name && !src.covered {
-				return a.wholeRow(src, level == s)
+				return a.wholeRow(src, level)
 			}
 		}
 	}
@@ -291,7 +300,7 @@ func systemColumn(level *scope, parts []string) (f found, err error) {
 			return found{}, &connectors.Error{Kind: connectors.KindUnresolved, SQLState: "42702",
 				Message: "the column name is ambiguous: " + name, Hint: "Qualify it with the table's alias."}
 		}
-		f = found{column: &column{name: name}, source: src}
+		f = found{column: &column{name: name}, source: src, level: level}
 	}
 	return f, nil
 }
@@ -301,7 +310,7 @@ func (a *analysis) row(s *scope, name string) (found, error) {
 	for level := s; level != nil; level = level.parent {
 		for _, src := range level.sources {
 			if src.name == name && !src.covered {
-				return a.wholeRow(src, level == s)
+				return a.wholeRow(src, level)
 			}
 		}
 	}
@@ -309,7 +318,7 @@ func (a *analysis) row(s *scope, name string) (found, error) {
 }
 
 // wholeRow is a source used as one value, as in row_to_json(p).
-func (a *analysis) wholeRow(src *source, own bool) (found, error) {
+func (a *analysis) wholeRow(src *source, level *scope) (found, error) {
 	if src.target {
 		return found{}, unsupported("the table that is written cannot be used as one value", "Name its columns.")
 	}
@@ -321,7 +330,7 @@ func (a *analysis) wholeRow(src *source, own bool) (found, error) {
 			c.class, c.origin = part.class, part.origin
 		}
 	}
-	return found{column: &c, source: src, own: own, whole: true}, nil
+	return found{column: &c, source: src, level: level, whole: true}, nil
 }
 
 func (a *analysis) noColumn(s *scope, parts []string, at int) error {

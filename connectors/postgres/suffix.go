@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	pg "github.com/pganalyze/pg_query_go/v6"
+
 	"github.com/chaperone-sql/chaperone/connectors"
 )
 
@@ -24,6 +26,25 @@ func (a *analysis) suffix(name string) error {
 	}
 	if known {
 		a.called(connectors.Function{Name: name, Volatility: f.volatility, Class: f.class})
+	}
+	a.suffixed[name] = true
+	return nil
+}
+
+// composed are the functions whose type is that of an argument: of rows, they give
+// the columns of those, and no column of the function's own name.
+var composed = set("unnest json_populate_record json_populate_recordset jsonb_populate_record jsonb_populate_recordset")
+
+// assumed refuses a function in FROM whose only column the gateway takes for one of
+// the name given, where there may be none: then f.f is f(f).
+func (a *analysis) assumed(call *pg.FuncCall, r *pg.RangeFunction, name string) error {
+	if a.strict || len(r.Alias.GetColnames()) > 0 && len(r.Functions) == 1 || !composed[last(call.Funcname)] {
+		return nil
+	}
+	f, known := functions[name]
+	if a.cat.suffixes[name] || known && f.class != connectors.FunctionHarmless {
+		return unsupported("a function or type has the name "+word(name)+" that is given to what a function in FROM returns",
+			"Name the column too: AS t(value).")
 	}
 	a.suffixed[name] = true
 	return nil

@@ -8,14 +8,9 @@ import (
 
 // xmlTable is XMLTABLE in FROM. Its columns are made of one document.
 func (a *analysis) xmlTable(t *pg.RangeTableFunc, s *scope) (*source, error) {
-	document, err := a.each([]*pg.Node{t.Docexpr, t.Rowexpr}, s, connectors.UseExpression)
+	document, err := a.each(append([]*pg.Node{t.Docexpr, t.Rowexpr}, t.Namespaces...), s, connectors.UseExpression)
 	if err != nil {
 		return nil, err
-	}
-	for _, n := range t.Namespaces {
-		if _, err := a.expr(n, s, connectors.UseExpression); err != nil {
-			return nil, err
-		}
 	}
 	src := &source{name: "xmltable"}
 	if t.Alias != nil {

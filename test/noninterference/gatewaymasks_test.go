@@ -213,6 +213,9 @@ var extraPostgres = []string{
 	"CREATE VIEW inner1 AS SELECT o.id, EXISTS (SELECT FROM high WHERE high.id = o.id) AS yes, o.id IN (SELECT id FROM high) AS too FROM o",
 	"CREATE VIEW inner2 AS WITH x AS (SELECT id FROM g WHERE ssn > '8') SELECT o.id, EXISTS (SELECT FROM x WHERE x.id = o.id) AS yes FROM o",
 	"CREATE VIEW filt AS SELECT grp, count(*) FILTER (WHERE ssn > '8') AS n, array_agg(id ORDER BY ssn) AS ids, percentile_disc(0.5) WITHIN GROUP (ORDER BY ssn) AS med FROM g GROUP BY grp",
+	"CREATE VIEW x1 AS SELECT g.id, max(u.n) AS n FROM g, unnest(string_to_array(g.ssn, '7')) WITH ORDINALITY u(part, n) GROUP BY g.id",
+	"CREATE VIEW x2 AS SELECT g.id, min(coalesce(u.n, 0)) AS n FROM g, ROWS FROM (regexp_split_to_table(g.ssn, '7'), generate_series(1, 1)) u(part, n) GROUP BY g.id",
+	"CREATE VIEW x3 AS SELECT g.id, x.a FROM g LEFT JOIN XMLTABLE(XMLNAMESPACES(left(g.ssn, 1) AS y), '/r/y:a' PASSING XMLPARSE(DOCUMENT '<r xmlns:q=\"7\"><q:a>1</q:a></r>') COLUMNS a int PATH '.') x ON true",
 	"CREATE TABLE upper (id int, ssn text, pad text)", "CREATE INDEX upper_ssn ON upper (upper(ssn), id)",
 }
 

@@ -471,3 +471,12 @@ DELETE FROM h USING o AS mrn WHERE mrn.id = h.id AND h.id = 24 AND mrn::text > '
 MERGE INTO g USING (SELECT 77 AS id) s ON s.id = g.id WHEN NOT MATCHED THEN INSERT (id, ssn, grp) VALUES (s.id, 'abc', (SELECT ssn::text FROM (SELECT 1 AS x) ssn))
 INSERT INTO g (id, ssn, mrn) VALUES (8, 'abc', 'mm8') ON CONFLICT (id) DO UPDATE SET grp = 'a' RETURNING (SELECT ssn::text FROM o AS ssn LIMIT 1), (SELECT g FROM (SELECT 1) g)
 WITH x AS (DELETE FROM h WHERE id = 23 RETURNING id, (SELECT tok::text FROM o AS tok LIMIT 1) AS t) SELECT x.*, x FROM x
+-- names of functions in FROM, rows of views over what functions make of protected values
+SELECT x1.n FROM x1 WHERE id < 20
+SELECT x2.n FROM x2 WHERE id < 20
+SELECT x3.a FROM x3 WHERE id < 20
+SELECT f.f FROM unnest(ARRAY[1, 2]) AS f
+SELECT grp, count(*) FROM g GROUP BY ROLLUP ((1), (grp, tok))
+SELECT tok, count(*) FROM g GROUP BY (1, 2)
+WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM r WHERE a < 3) CYCLE a SET c TO regclass 'g' DEFAULT regclass 'o' USING p SELECT * FROM r
+SELECT o.label, public.o.n FROM o WHERE o.id IN (SELECT o.id FROM h o WHERE o.tok IS NULL) ORDER BY 1, 2
