@@ -333,9 +333,6 @@ func (w *gatewayTwin) seen(t *testing.T, rules *policy.Engine, text string) (ver
 	}
 	out.TransactionID = ""
 	rows := string(bytes.Join(a.rows, []byte("\n")))
-	if st.Engine == "mysql" && strings.Contains(text, "ORDER BY") { // its sort is not stable: equals come in any order
-		rows = a.bag()
-	}
 	shown = fmt.Sprintf("%v %v %s %v\n%s", a.types, st.Notes, said, out, rows)
 	if st.Write {
 		shown += "\n" + w.open(t)
@@ -371,6 +368,36 @@ func (w *gatewayTwin) open(t *testing.T) string {
 	return b.String()
 }
 
+// alike repeats a statement on new connections until both twins have given one and
+// the same answer. In what order MariaDB's sort leaves equals depends on where in
+// memory a connection keeps them, also on one database alone.
+func alike(t *testing.T, rules *policy.Engine, text string, one, two *gatewayTwin) bool {
+	t.Helper()
+	if !strings.Contains(text, "ORDER BY") {
+		return false
+	}
+	answers := [2]map[string]bool{{}, {}}
+	for range 20 {
+		for i, w := range []*gatewayTwin{one, two} {
+			_ = w.session.Close(t.Context())
+			other, err := w.sql.Conn(t.Context()) // takes the memory that was left
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close() //nolint:gocritic // after all tries
+			if err := w.connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, shown, _ := w.seen(t, rules, text)
+			if answers[1-i][shown] {
+				return true
+			}
+			answers[i][shown] = true
+		}
+	}
+	return false
+}
+
 func TestGatewayMasks(t *testing.T) {
 	for _, name := range []string{"postgres", "postgres through masked views", "mysql", "mysql through masked views"} {
 		t.Run(name, func(t *testing.T) {
@@ -400,6 +427,10 @@ func TestGatewayMasks(t *testing.T) {
 				v1, a1, sent := one.seen(t, rules, text)
 				v2, a2, _ := two.seen(t, rules, text)
 				counts[v1]++
+				if engine == "mysql" && a1 != a2 && alike(t, rules, text, one, two) {
+					counts["ties in another order"]++
+					continue
+				}
 				if v1 != v2 || a1 != a2 || strings.Contains(a1, "NO SUCH VALUE") {
 					t.Errorf("%s\nruns as\n%s\n--- one: %s\n%.1500s\n--- two: %s\n%.1500s", text, sent, v1, a1, v2, a2)
 				} else if os.Getenv("CHAPERONE_ATTACK_SAY") != "" {
