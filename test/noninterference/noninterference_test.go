@@ -47,7 +47,7 @@ func fuzz(t *testing.T, w *twins, g *grammar.Generator, standard int) {
 		st := g.Next()
 		problem, err := w.try(t.Context(), st.Text, st.Params)
 		if err != nil {
-			t.Fatalf("%s: %v", st.Text, err)
+			t.Fatalf("statement %d of the seed: %s: %v", skipped+w.counts.generated, st.Text, err)
 		}
 		if problem != "" {
 			found++

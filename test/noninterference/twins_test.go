@@ -212,7 +212,11 @@ func start(t *testing.T, engine connectors.Engine, db *testenv.Database, schema 
 	if err := c.connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.session.Close(context.Background()) })
+	t.Cleanup(func() {
+		if c.session != nil { // a server that is gone leaves none
+			_ = c.session.Close(context.Background())
+		}
+	})
 	if c.cat, err = c.session.Catalog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
