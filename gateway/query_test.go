@@ -201,7 +201,11 @@ func TestApprovalCoversExactlyWhatWasApproved(t *testing.T) {
 	if strings.Contains(w.log(), "execute") || strings.Contains(w.log(), "claim") {
 		t.Error(w.log())
 	}
-	w.st.Relations, w.effect = nil, []policy.Effect{policy.Deny}
+	// Another comparison would have the number of the one that was opened.
+	w.st.Relations, w.st.Uses = nil, []connectors.Use{{ID: "u1", Kind: connectors.UsePredicate, Seen: connectors.SeenOpened, Openable: true}}
+	_, err = g.Result(ctx, agent("a"), a.QueryID, "", Meta{})
+	mustProblem(t, err, CodeConflict)
+	w.st.Uses, w.effect = nil, []policy.Effect{policy.Deny}
 	_, err = g.Result(ctx, agent("a"), a.QueryID, "", Meta{})
 	mustProblem(t, err, CodeDenied)
 }
