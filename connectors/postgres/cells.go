@@ -22,13 +22,19 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 	if !top || !a.in.Cells || !a.touchesProtected() {
 		return out, nil
 	}
-	if a.onePerson(n, s) || a.byPerson(n, s) {
+	one, person := a.onePerson(n, s), (*pg.Node)(nil)
+	if !one {
+		person = a.personKey(n, s)
+	}
+	if one || person != nil {
 		for i := range out {
 			out[i].count = false
 		}
+	}
+	if one {
 		return out, nil
 	}
-	c := &cellCounts{a: a, n: n, shown: len(out)}
+	c := &cellCounts{a: a, n: n, shown: len(out), person: person}
 	grouped, aggregate := len(n.GroupClause) > 0, false
 	for _, t := range n.TargetList {
 		aggregate = aggregate || hasAggregate(t)
@@ -127,6 +133,7 @@ type cellCounts struct {
 	n        *pg.SelectStmt
 	shown    int
 	selfOnly bool
+	person   *pg.Node // what the groups, each of one person, are by; or nil
 	group    int      // where the count of the whole group is; 0 if it is not there yet
 	said     []string // the counts behind the select list
 }
@@ -141,6 +148,9 @@ func (c *cellCounts) whole() int {
 
 // add puts a count behind the select list, once, and gives its place.
 func (c *cellCounts) add(count *pg.Node) int {
+	if c.person != nil && count.GetFuncCall().GetOver() == nil {
+		count = ofNobody(c.person, count)
+	}
 	said := spelled(count)
 	if at := slices.Index(c.said, said); at >= 0 {
 		return c.shown + at
@@ -156,7 +166,7 @@ func (c *cellCounts) add(count *pg.Node) int {
 // within finds the counts that go into column i of the select list.
 func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 	note := func(n *pg.Node) {
-		if n == value || c.selfOnly {
+		if (n == value || c.selfOnly) && (c.person == nil || n.GetFuncCall().GetOver() != nil) {
 			counts = append(counts, i)
 		} else {
 			counts = append(counts, c.add(n))
@@ -176,6 +186,9 @@ func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 		switch {
 		case c.counting(f):
 			note(n)
+			if last(f.Funcname) == "sum" && !c.selfOnly && !c.ofCount(f.Args[0]) { // of 100 for each
+				counts = append(counts, c.add(countOf(f, f.Args[0])))
+			}
 		case f.Over != nil && slices.ContainsFunc(f.Args, hasAggregate):
 			return true // over groups: what is in them is looked at
 		case !c.selfOnly && len(f.AggOrder) > 0 && f.AggWithinGroup:
@@ -293,7 +306,7 @@ func (a *analysis) spread(n *pg.Node, s *scope) {
 	}
 	for _, pair := range [][2]*pg.Node{{e.Lexpr, e.Rexpr}, {e.Rexpr, e.Lexpr}} {
 		if ref := pair[0].GetColumnRef(); ref != nil && constant(pair[1]) {
-			if f, err := a.resolve(s, ref); err == nil && f.own && f.source != nil && f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
+			if f, err := a.resolve(s, ref); err == nil && f.own && f.source != nil && a.namesPerson(f) {
 				f.source.person = true
 			}
 		}
@@ -303,31 +316,97 @@ func (a *analysis) spread(n *pg.Node, s *scope) {
 	}
 	l, err1 := a.resolve(s, e.Lexpr.GetColumnRef())
 	r, err2 := a.resolve(s, e.Rexpr.GetColumnRef())
-	if err1 != nil || err2 != nil || !l.own || !r.own || l.source == nil || r.source == nil {
+	if err1 == nil && err2 == nil {
+		a.same(l, r)
+	}
+}
+
+// same marks one of two sources that have equal columns, if the other is one
+// person's and the column says so.
+func (a *analysis) same(l, r found) {
+	if !l.own || !r.own || l.source == nil || r.source == nil {
 		return
 	}
-	l.source.person = l.source.person || r.source.person && a.isKey(r)
-	r.source.person = r.source.person || l.source.person && a.isKey(l)
+	l.source.person = l.source.person || r.source.person && a.refers(l, r)
+	r.source.person = r.source.person || l.source.person && a.refers(r, l)
 }
 
-// byPerson reports whether each group is of one person.
-func (a *analysis) byPerson(n *pg.SelectStmt, s *scope) bool {
+// refers reports whether a column that equals another one names the person of
+// that one's row. A ward that has the number of a person is not the person.
+func (a *analysis) refers(to, key found) bool {
+	if a.namesPerson(key) {
+		return a.namesPerson(to)
+	}
+	keys := primaryKey(key.source)
+	return len(keys) == 1 && key.column.origin == keys[0]
+}
+
+func (a *analysis) namesPerson(f found) bool {
+	return !f.whole && f.column.ref != nil && a.in.Classes.Person(*f.column.ref)
+}
+
+// personKey is what the groups are by, if each is of one person: the protected
+// rows that are counted are of the person whom the group is by. Where that is
+// NULL, by itself or by an outer join, a group is of many.
+func (a *analysis) personKey(n *pg.SelectStmt, s *scope) *pg.Node {
 	for _, g := range n.GroupClause {
-		if c := a.itemColumn(g, s); c != nil && c.ref != nil && a.in.Classes.Person(*c.ref) {
-			return true
+		key := a.groupedBy(g, n, s)
+		if key.GetColumnRef() == nil {
+			continue
+		}
+		f, own := a.level(s, key.GetColumnRef())
+		if !own || f.source == nil || !a.namesPerson(f) {
+			continue
+		}
+		f.source.person = true
+		for range s.sources {
+			a.spread(n.WhereClause, s)
+			for _, from := range n.FromClause {
+				visit(from, func(n *pg.Node) bool {
+					a.spread(n.GetJoinExpr().GetQuals(), s)
+					return n.GetJoinExpr() != nil
+				})
+			}
+			for _, pair := range s.equal {
+				a.same(pair[0], pair[1])
+			}
+		}
+		others := slices.ContainsFunc(s.sources, func(src *source) bool {
+			return !src.person && (src.wrapped || src.outlet != nil && src.outlet.people && !src.outlet.single)
+		})
+		if !others {
+			return key
 		}
 	}
-	return false
+	return nil
 }
 
-// isKey reports whether a column alone is its relation's primary key, or names a
-// person.
-func (a *analysis) isKey(f found) bool {
-	if f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
-		return true
+// groupedBy is the expression that an item of GROUP BY means, which may be given by
+// its position or name in the select list.
+func (a *analysis) groupedBy(g *pg.Node, n *pg.SelectStmt, s *scope) *pg.Node {
+	if at := g.GetAConst().GetIval(); at != nil && int(at.Ival) >= 1 && int(at.Ival) <= len(n.TargetList) {
+		return n.TargetList[at.Ival-1].GetResTarget().GetVal()
 	}
-	keys := primaryKey(f.source)
-	return len(keys) == 1 && f.column.origin == keys[0]
+	parts, _ := names(g.GetColumnRef())
+	if len(parts) != 1 {
+		return g
+	}
+	if _, ok := a.level(s, g.GetColumnRef()); ok {
+		return g
+	}
+	for _, t := range n.TargetList {
+		if r := t.GetResTarget(); r.GetName() == parts[0] {
+			return r.GetVal()
+		}
+	}
+	return g
+}
+
+// ofNobody is a count where the person whom a group is by is NULL.
+func ofNobody(person, count *pg.Node) *pg.Node {
+	null := &pg.Node{Node: &pg.Node_NullTest{NullTest: &pg.NullTest{Arg: person, Nulltesttype: pg.NullTestType_IS_NULL}}}
+	when := &pg.Node{Node: &pg.Node_CaseWhen{CaseWhen: &pg.CaseWhen{Expr: null, Result: count}}}
+	return &pg.Node{Node: &pg.Node_CaseExpr{CaseExpr: &pg.CaseExpr{Args: []*pg.Node{when}}}}
 }
 
 func primaryKey(src *source) (keys []masking.ColumnRef) {

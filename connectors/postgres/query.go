@@ -143,7 +143,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 			if err != nil {
 				return err
 			}
-			s.ctes[c.Ctename] = cte{columns: cols, outlet: &outlet{out: true, open: true}}
+			s.ctes[c.Ctename] = cte{columns: cols, outlet: &outlet{out: true, open: true, people: true}}
 			continue
 		}
 		recursive, itself := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE, &outlet{out: true, open: true}
