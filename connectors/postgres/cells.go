@@ -59,7 +59,7 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 	for range len(n.TargetList) - c.shown {
 		out = append(out, column{name: cellPrefix, cell: true})
 	}
-	return out, nil
+	return out, c.err
 }
 
 func (a *analysis) touchesProtected() bool {
@@ -136,6 +136,7 @@ type cellCounts struct {
 	person   *pg.Node // what the groups, each of one person, are by; or nil
 	group    int      // where the count of the whole group is; 0 if it is not there yet
 	said     []string // the counts behind the select list
+	err      error
 }
 
 // whole gives the place of the count of the whole group.
@@ -166,6 +167,10 @@ func (c *cellCounts) add(count *pg.Node) int {
 // within finds the counts that go into column i of the select list.
 func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 	note := func(n *pg.Node) {
+		if f := n.GetFuncCall(); c.selfOnly && f != nil && n != value {
+			counts = append(counts, c.beside(f, n))
+			return
+		}
 		if (n == value || c.selfOnly) && (c.person == nil || n.GetFuncCall().GetOver() != nil) {
 			counts = append(counts, i)
 		} else {
@@ -191,6 +196,8 @@ func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 			}
 		case f.Over != nil && slices.ContainsFunc(f.Args, hasAggregate):
 			return true // over groups: what is in them is looked at
+		case c.selfOnly && len(f.Args) > 0:
+			counts = append(counts, c.beside(f, countOf(f, f.Args[0])))
 		case !c.selfOnly && len(f.AggOrder) > 0 && f.AggWithinGroup:
 			counts = append(counts, c.add(countOf(f, f.AggOrder[0].GetSortBy().GetNode())))
 		case !c.selfOnly && len(f.Args) > 0:
@@ -199,6 +206,23 @@ func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 		return false
 	})
 	return counts
+}
+
+// beside adds the count of a window to the rows of a DISTINCT, which must not become
+// more by it.
+func (c *cellCounts) beside(f *pg.FuncCall, count *pg.Node) int {
+	w := f.Over
+	hidden := w.GetName() != "" || w.GetRefname() != "" || len(w.GetOrderClause()) > 0
+	for _, p := range w.GetPartitionClause() {
+		hidden = hidden || !slices.ContainsFunc(c.n.TargetList[:c.shown], func(t *pg.Node) bool {
+			return spelled(t.GetResTarget().GetVal()) == spelled(p)
+		})
+	}
+	if hidden {
+		c.err = unsupported("DISTINCT over windows of protected rows is not understood",
+			"Leave DISTINCT out, or write OVER (PARTITION BY …) without ORDER BY and select what it is by.")
+	}
+	return c.add(count)
 }
 
 // counting reports whether an aggregate's value is a number of rows.

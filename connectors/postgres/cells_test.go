@@ -57,6 +57,8 @@ func TestCells(t *testing.T) {
 		{"SELECT (SELECT count(*) FROM stays WHERE ward = 2)", "*"},
 		{"SELECT DISTINCT ward, avg(id)::int FROM stays GROUP BY ward ORDER BY 1", "1|7; 2|*"},
 		{"SELECT DISTINCT ward, count(*) OVER (PARTITION BY ward) FROM stays ORDER BY 1", "1|12; 2|*"},
+		{"SELECT DISTINCT ward, avg(id) OVER (PARTITION BY ward)::int, 100 * count(*) OVER (PARTITION BY ward) FROM stays ORDER BY 1", "1|7|1200; 2|*|*"},
+		{"SELECT DISTINCT max(id) OVER () FROM stays WHERE ward = 2", "*"},
 		{"SELECT ward, count(*) FROM stays GROUP BY ROLLUP (ward) ORDER BY 1", "1|12; 2|*; NULL|15"},
 		{"SELECT ward, count(*) FROM stays GROUP BY ward UNION ALL SELECT 0, count(*) FROM stays ORDER BY 1", "0|15; 1|12; 2|*"},
 		{"SELECT ward, sum(count(*)) OVER () FROM stays GROUP BY ward ORDER BY 1", "1|15; 2|*"},
@@ -104,6 +106,23 @@ func TestCells(t *testing.T) {
 	} {
 		c.protect(t, "stays", "note", "free_text", "stays.patient_id", "person", "patients.id", "person")
 		c.shows(t, test.statement, test.want)
+	}
+}
+
+// TestCellsDistinct: the counts must not make more rows of a DISTINCT.
+func TestCellsDistinct(t *testing.T) {
+	c := openClinic(t, 0)
+	for _, statement := range []string{
+		"SELECT DISTINCT avg(amount) OVER (PARTITION BY patient_id) FROM claims",
+		"SELECT DISTINCT patient_id, avg(amount) OVER (PARTITION BY patient_id ORDER BY id) FROM claims",
+		"SELECT DISTINCT max(amount) OVER w FROM claims WINDOW w AS ()",
+		"SELECT DISTINCT 100 * count(*) OVER w FROM claims WINDOW w AS ()",
+	} {
+		in := c.input(statement, 0)
+		in.Cells = true
+		if _, err := New().Analyze(c.cat, in); err == nil || !strings.Contains(err.Error(), "DISTINCT over windows") {
+			t.Errorf("%s: %v", statement, err)
+		}
 	}
 }
 
