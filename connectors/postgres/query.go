@@ -113,6 +113,7 @@ func (a *analysis) values(lists []*pg.Node, s *scope) ([]column, error) {
 			if c.class != nil {
 				out[i].class, out[i].origin = c.class, c.origin
 			}
+			out[i].count = out[i].count || c.count
 		}
 	}
 	a.summed = false // a subquery in it may read rows
