@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"time"
 
@@ -296,6 +297,14 @@ func (c *call) decide(estimate *connectors.Estimate) error {
 	if !c.st.Runnable {
 		// A rule of the operator allowed a kind that no engine can run.
 		return &Problem{Code: CodeUnsupported, Detail: "This kind of statement cannot run through the gateway."}
+	}
+	if c.st.Write && (d.Effect == policy.Allow || c.approved != nil) && slices.ContainsFunc(c.st.Uses, func(u connectors.Use) bool {
+		return u.Openable && u.Seen == connectors.SeenDestroyed
+	}) {
+		// A rule of the operator allowed it. The table that is written is not masked by
+		// every engine: what nobody opened would read it raw.
+		return &Problem{Code: CodeUnsupported, Detail: "A write compares a protected column, which only an approval can open.",
+			Hint: "Name the rows by unprotected columns, or look them up by an identifier."}
 	}
 	return nil
 }

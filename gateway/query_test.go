@@ -182,6 +182,20 @@ func TestClaimRunsOnce(t *testing.T) {
 	mustProblem(t, err, CodeAlreadyClaimed)
 }
 
+// TestWriteComparesOnlyWhatIsOpened: also where an operator's rule allows the write.
+func TestWriteComparesOnlyWhatIsOpened(t *testing.T) {
+	w := newWorld()
+	g := w.gateway(t)
+	warm(t, w, g)
+	w.st.Write, w.st.Kind = true, connectors.KindUpdate
+	w.st.Uses = []connectors.Use{{ID: "u1", Kind: connectors.UsePredicate, Seen: connectors.SeenDestroyed, Openable: true}}
+	_, err := g.Query(context.Background(), agent("a"), request("UPDATE"))
+	mustProblem(t, err, CodeUnsupported)
+	if strings.Contains(w.log(), "execute") || strings.Contains(w.log(), "prepare") {
+		t.Error(w.log())
+	}
+}
+
 func TestApprovalCoversExactlyWhatWasApproved(t *testing.T) {
 	w := newWorld()
 	g := w.gateway(t)
@@ -201,7 +215,11 @@ func TestApprovalCoversExactlyWhatWasApproved(t *testing.T) {
 	if strings.Contains(w.log(), "execute") || strings.Contains(w.log(), "claim") {
 		t.Error(w.log())
 	}
-	w.st.Relations, w.effect = nil, []policy.Effect{policy.Deny}
+	// Another comparison would have the number of the one that was opened.
+	w.st.Relations, w.st.Uses = nil, []connectors.Use{{ID: "u1", Kind: connectors.UsePredicate, Seen: connectors.SeenOpened, Openable: true}}
+	_, err = g.Result(ctx, agent("a"), a.QueryID, "", Meta{})
+	mustProblem(t, err, CodeConflict)
+	w.st.Uses, w.effect = nil, []policy.Effect{policy.Deny}
 	_, err = g.Result(ctx, agent("a"), a.QueryID, "", Meta{})
 	mustProblem(t, err, CodeDenied)
 }

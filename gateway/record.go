@@ -167,8 +167,20 @@ func (c *call) binding() string {
 		part(mustJSON(c.st.Relations))
 		part(mustJSON(c.st.Functions))
 		part(mustJSON(c.st.Writes))
+		part(mustJSON(openable(c.st)))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// openable names the comparisons that an approval opens. Their numbers follow the
+// analysis, so that a view that was made anew in between could move them.
+func openable(st *connectors.Statement) (names []string) {
+	for _, use := range st.Uses {
+		if use.Openable {
+			names = append(names, use.ID+" "+string(use.Kind)+" "+use.Column.String()+" "+use.Class)
+		}
+	}
+	return names
 }
 
 func leaseRecord(l *credentials.Lease, access credentials.Access) *evidence.Lease {

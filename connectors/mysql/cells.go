@@ -24,13 +24,19 @@ func (a *analysis) cells(n *ast.SelectStmt, s *scope, out []column, top bool) ([
 	if !top || !a.in.Cells || a.st.Kind != connectors.KindSelect || !a.touchesProtected() {
 		return out, nil
 	}
-	if a.onePerson(n, s) || a.byPerson(n, s) {
+	one, person := a.onePerson(n, s), (*ast.ColumnNameExpr)(nil)
+	if !one {
+		person = a.personKey(n, s)
+	}
+	if one || person != nil {
 		for i := range out {
 			out[i].count = false
 		}
+	}
+	if one {
 		return out, nil
 	}
-	c := &cellCounts{a: a, n: n, shown: len(out), known: map[string]int{}}
+	c := &cellCounts{a: a, n: n, shown: len(out), known: map[string]int{}, person: person}
 	grouped, aggregate := n.GroupBy != nil, hasAggregate(n.Fields)
 	if n.Distinct && grouped && !everyKeyShown(n) {
 		return nil, unsupported("DISTINCT over groups of protected rows is not understood", "Leave DISTINCT out, or select every column of GROUP BY.")
@@ -51,7 +57,7 @@ func (a *analysis) cells(n *ast.SelectStmt, s *scope, out []column, top bool) ([
 	for range len(n.Fields.Fields) - c.shown {
 		out = append(out, column{name: cellPrefix, cell: true})
 	}
-	return out, nil
+	return out, c.err
 }
 
 func (a *analysis) touchesProtected() bool {
@@ -90,11 +96,16 @@ type cellCounts struct {
 	shown    int
 	known    map[string]int
 	selfOnly bool
+	person   *ast.ColumnNameExpr // what the groups, each of one person, are by; or nil
+	err      error
 }
 
 // add puts a count behind the select list, once, and gives its place. Its
 // parameter markers are sent once more.
 func (c *cellCounts) add(count ast.ExprNode) int {
+	if _, window := count.(*ast.WindowFuncExpr); c.person != nil && !window {
+		count = ofNobody(c.person, count)
+	}
 	v := &markers{}
 	count.Accept(v)
 	key := outline(count)
@@ -143,9 +154,13 @@ type countFinder struct {
 }
 
 func (v *countFinder) note(n ast.ExprNode) {
-	if n == v.value || v.c.selfOnly {
+	w, window := n.(*ast.WindowFuncExpr)
+	switch {
+	case window && v.c.selfOnly && n != v.value:
+		v.counts = append(v.counts, v.c.beside(w.Spec, n))
+	case (n == v.value || v.c.selfOnly) && (v.c.person == nil || window):
 		v.counts = append(v.counts, v.column)
-	} else {
+	default:
 		v.counts = append(v.counts, v.c.add(n))
 	}
 }
@@ -160,9 +175,11 @@ func (v *countFinder) Enter(n ast.Node) (ast.Node, bool) {
 			v.note(n)
 		}
 	case *ast.AggregateFuncExpr:
-		if v.c.counting(n.F, n.Args) {
+		counting := v.c.counting(n.F, n.Args)
+		if counting {
 			v.note(n)
-		} else if !v.c.selfOnly && len(n.Args) > 0 {
+		}
+		if (!counting || strings.EqualFold(n.F, ast.AggFuncSum) && !v.c.ofCount(n.Args[0])) && !v.c.selfOnly && len(n.Args) > 0 {
 			v.counts = append(v.counts, v.c.add(&ast.AggregateFuncExpr{F: ast.AggFuncCount, Args: n.Args[:1]}))
 		}
 		return n, true
@@ -172,8 +189,13 @@ func (v *countFinder) Enter(n ast.Node) (ast.Node, bool) {
 			v.note(n)
 		case slices.ContainsFunc(n.Args, anyAggregate) || !aggregateName(n.Name):
 			return n, false // over groups: what is in them is looked at
-		case !v.c.selfOnly && len(n.Args) > 0:
-			v.counts = append(v.counts, v.c.add(&ast.WindowFuncExpr{Name: ast.AggFuncCount, Args: n.Args[:1], Spec: n.Spec}))
+		case len(n.Args) > 0:
+			count := &ast.WindowFuncExpr{Name: ast.AggFuncCount, Args: n.Args[:1], Spec: n.Spec}
+			if v.c.selfOnly {
+				v.counts = append(v.counts, v.c.beside(n.Spec, count))
+			} else {
+				v.counts = append(v.counts, v.c.add(count))
+			}
 		}
 		return n, true
 	}
@@ -182,6 +204,24 @@ func (v *countFinder) Enter(n ast.Node) (ast.Node, bool) {
 
 // Leave is part of the visitor.
 func (*countFinder) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// beside adds the count of a window to the rows of a DISTINCT, which must not become
+// more by it.
+func (c *cellCounts) beside(w ast.WindowSpec, count ast.ExprNode) int {
+	hidden := w.Name.O != "" || w.Ref.O != "" || w.OrderBy != nil
+	if w.PartitionBy != nil {
+		for _, p := range w.PartitionBy.Items {
+			hidden = hidden || !slices.ContainsFunc(c.n.Fields.Fields[:c.shown], func(f *ast.SelectField) bool {
+				return outline(f.Expr) == outline(p.Expr)
+			})
+		}
+	}
+	if hidden {
+		c.err = unsupported("DISTINCT over windows of protected rows is not understood",
+			"Leave DISTINCT out, or write OVER (PARTITION BY …) without ORDER BY and select what it is by.")
+	}
+	return c.add(count)
+}
 
 func aggregateName(name string) bool {
 	return slices.Contains([]string{"avg", "sum", "min", "max", "std", "stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp",
@@ -304,8 +344,8 @@ func (a *analysis) spread(e ast.ExprNode, s *scope) {
 		a.spread(b.R, s)
 		return
 	}
-	if ref, _ := sides(b); ref != nil && b.Op == opcode.EQ {
-		if f, err := a.resolve(s, ref.Name, fromOnly); err == nil && f.own && f.source != nil && f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
+	if ref, value := sides(b); ref != nil && b.Op == opcode.EQ {
+		if f, err := a.resolve(s, ref.Name, fromOnly); err == nil && f.own && f.source != nil && a.namesPerson(f) && a.oneValue(b, value, f) {
 			f.source.person = true
 		}
 	}
@@ -316,31 +356,130 @@ func (a *analysis) spread(e ast.ExprNode, s *scope) {
 	}
 	l, err1 := a.resolve(s, left.Name, fromOnly)
 	r, err2 := a.resolve(s, right.Name, fromOnly)
-	if err1 != nil || err2 != nil || !l.own || !r.own || l.source == nil || r.source == nil {
+	if err1 == nil && err2 == nil {
+		a.same(l, r)
+	}
+}
+
+// oneValue reports whether a column that names persons equals a constant for one of
+// them only: as a number, every text without digits is 0.
+func (a *analysis) oneValue(b *ast.BinaryOperationExpr, value ast.ExprNode, f found) bool {
+	if f.source.table == nil {
+		return false
+	}
+	return isNumber(f.source.table.column(f.column.name).dataType) || a.exact(b, value, f) == nil
+}
+
+// same marks one of two sources that have equal columns, if the other is one
+// person's and the column says so.
+func (a *analysis) same(l, r found) {
+	if !l.own || !r.own || l.source == nil || r.source == nil {
 		return
 	}
-	l.source.person = l.source.person || r.source.person && a.isKey(r)
-	r.source.person = r.source.person || l.source.person && a.isKey(l)
+	l.source.person = l.source.person || r.source.person && a.refers(l, r)
+	r.source.person = r.source.person || l.source.person && a.refers(r, l)
 }
 
-// byPerson reports whether each group is of one person.
-func (a *analysis) byPerson(n *ast.SelectStmt, s *scope) bool {
-	for _, c := range a.groupColumns(n, s) {
-		if c.ref != nil && a.in.Classes.Person(*c.ref) {
-			return true
+// refers reports whether a column that equals another one names the person of
+// that one's row. A ward that has the number of a person is not the person.
+func (a *analysis) refers(to, key found) bool {
+	if a.namesPerson(key) {
+		return a.namesPerson(to)
+	}
+	keys := primaryKey(key.source)
+	return len(keys) == 1 && key.column.origin == keys[0]
+}
+
+func (a *analysis) namesPerson(f found) bool {
+	return f.column.ref != nil && a.in.Classes.Person(*f.column.ref)
+}
+
+// personKey is what the groups are by, if each is of one person: the protected
+// rows that are counted are of the person whom the group is by. Where that is
+// NULL, by itself or by an outer join, a group is of many.
+func (a *analysis) personKey(n *ast.SelectStmt, s *scope) *ast.ColumnNameExpr {
+	if n.GroupBy == nil || n.GroupBy.Rollup || n.From == nil { // whose sums are of many
+		return nil
+	}
+	joins := &joinConditions{}
+	n.From.TableRefs.Accept(joins)
+	for _, item := range n.GroupBy.Items {
+		key := groupedBy(item.Expr, n)
+		if key == nil {
+			continue
+		}
+		f, err := a.resolve(s, key.Name, fromOnly)
+		if err != nil || !f.own || f.merged || f.source == nil || !a.namesPerson(f) {
+			continue
+		}
+		if ref, ok := item.Expr.(*ast.ColumnNameExpr); ok { // FROM has one of the name too
+			if other, err := a.resolve(s, ref.Name, fromOnly); err == nil && other.own && other.column != f.column {
+				continue
+			}
+		}
+		f.source.person = true
+		for range s.sources {
+			for _, e := range append(joins.found, n.Where) {
+				a.spread(e, s)
+			}
+			for _, pair := range s.equal {
+				a.same(pair[0], pair[1])
+			}
+		}
+		others := slices.ContainsFunc(s.sources, func(src *source) bool {
+			return !src.person && (src.wrapped || src.outlet != nil && src.outlet.people && !src.outlet.single)
+		})
+		if !others {
+			return key
 		}
 	}
-	return false
+	return nil
 }
 
-// isKey reports whether a column alone is its table's primary key, or names a
-// person.
-func (a *analysis) isKey(f found) bool {
-	if f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
-		return true
+// groupedBy is the column that an item of GROUP BY means, which may be given by its
+// position or name in the select list, or nil.
+func groupedBy(item ast.ExprNode, n *ast.SelectStmt) *ast.ColumnNameExpr {
+	if p, ok := item.(*ast.PositionExpr); ok {
+		if p.P != nil || p.N < 1 || p.N > len(n.Fields.Fields) {
+			return nil
+		}
+		item = n.Fields.Fields[p.N-1].Expr
 	}
-	keys := primaryKey(f.source)
-	return len(keys) == 1 && f.column.origin == keys[0]
+	ref, ok := item.(*ast.ColumnNameExpr)
+	if !ok || ref.Name.Table.L != "" {
+		return ref
+	}
+	for _, f := range n.Fields.Fields {
+		if f.AsName.O == "" || !strings.EqualFold(f.AsName.O, ref.Name.Name.O) {
+			continue
+		}
+		ref, _ = f.Expr.(*ast.ColumnNameExpr)
+		return ref
+	}
+	return ref
+}
+
+// joinConditions collects what joins are by, not those in derived tables.
+type joinConditions struct{ found []ast.ExprNode }
+
+// Enter notes ON.
+func (v *joinConditions) Enter(n ast.Node) (ast.Node, bool) {
+	if j, ok := n.(*ast.Join); ok && j.On != nil {
+		v.found = append(v.found, j.On.Expr)
+	}
+	switch n.(type) {
+	case *ast.SelectStmt, *ast.SetOprStmt, *ast.OnCondition:
+		return n, true
+	}
+	return n, false
+}
+
+// Leave is part of the visitor.
+func (*joinConditions) Leave(n ast.Node) (ast.Node, bool) { return n, true }
+
+// ofNobody is a count where the person whom a group is by is NULL.
+func ofNobody(person *ast.ColumnNameExpr, count ast.ExprNode) ast.ExprNode {
+	return &ast.CaseExpr{WhenClauses: []*ast.WhenClause{{Expr: &ast.IsNullExpr{Expr: person}, Result: count}}}
 }
 
 func primaryKey(src *source) (keys []masking.ColumnRef) {

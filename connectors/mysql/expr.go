@@ -565,13 +565,21 @@ func (a *analysis) aggregate(e *ast.AggregateFuncExpr, s *scope, kind connectors
 		}
 	}
 	if e.F == ast.AggFuncCount {
-		counted := column{}
-		for _, src := range s.sources {
-			counted.count = counted.count || (src.wrapped && a.protected(src.table)) || a.belowProtected(src)
-		}
-		return counted, nil
+		c = column{}
 	}
+	c.count = c.count || a.tallies(e.F, e.Args, s)
 	return c, nil
+}
+
+// tallies reports whether an aggregate, or one over a window, is a number of
+// protected rows, which goes with its column to the levels above.
+func (a *analysis) tallies(name string, args []ast.ExprNode, s *scope) bool {
+	if name = strings.ToLower(name); name != ast.AggFuncCount && (name != ast.AggFuncSum || len(args) != 1 || !indicator(args[0])) {
+		return false
+	}
+	return slices.ContainsFunc(s.sources, func(src *source) bool {
+		return src.wrapped && a.protected(src.table) || a.belowProtected(src)
+	})
 }
 
 // ofOuter reports whether an aggregate names columns of outer levels only: there it
@@ -600,6 +608,7 @@ func (a *analysis) windowFunction(e *ast.WindowFuncExpr, s *scope, kind connecto
 	if err != nil {
 		return column{}, err
 	}
+	c.count = c.count || a.tallies(e.Name, e.Args, s)
 	return c, a.window(&e.Spec, s)
 }
 

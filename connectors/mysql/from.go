@@ -110,6 +110,7 @@ func (a *analysis) using(n *ast.Join, ls, rs []shown, left, right []*source, s *
 		merged[strings.ToLower(name)], s.merged[strings.ToLower(name)] = true, true
 		x.column.used, y.column.used = true, true
 		x.column.tested, y.column.tested = true, true
+		s.equal = append(s.equal, [2]found{{column: x.column, source: x.source, own: true}, {column: y.column, source: y.source, own: true}})
 		one := a.merge(*x.column, *y.column)
 		stars = append(stars, shown{x.name, nil, &one})
 		if len(left) > 0 && len(right) > 0 {

@@ -121,6 +121,7 @@ type scope struct {
 	// united is true around the parts of a set operation that keeps no duplicates.
 	united bool
 	links  [][2]*source
+	equal  [][2]found // by USING or NATURAL
 }
 
 // cte is a common table expression: what it has, and the name under which it is
@@ -144,6 +145,8 @@ type outlet struct {
 	readers []*source
 	// single is true if there is one row at most; summed if rows are summaries.
 	single, summed bool
+	// people is true if rows of protected relations are read for it.
+	people bool
 }
 
 // loose reports whether rows reach the result that no condition chose.
@@ -159,6 +162,7 @@ func (a *analysis) reading(src *source, o *outlet) *source {
 func (a *analysis) enclose(o *outlet, rewrites, reads int) {
 	for _, src := range slices.Concat(a.rewrites[rewrites:], a.reads[reads:]) {
 		src.within = append(src.within, o)
+		o.people = o.people || src.wrapped || src.outlet != nil && src.outlet.people
 	}
 }
 

@@ -22,13 +22,19 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 	if !top || !a.in.Cells || !a.touchesProtected() {
 		return out, nil
 	}
-	if a.onePerson(n, s) || a.byPerson(n, s) {
+	one, person := a.onePerson(n, s), (*pg.Node)(nil)
+	if !one {
+		person = a.personKey(n, s)
+	}
+	if one || person != nil {
 		for i := range out {
 			out[i].count = false
 		}
+	}
+	if one {
 		return out, nil
 	}
-	c := &cellCounts{a: a, n: n, shown: len(out)}
+	c := &cellCounts{a: a, n: n, shown: len(out), person: person}
 	grouped, aggregate := len(n.GroupClause) > 0, false
 	for _, t := range n.TargetList {
 		aggregate = aggregate || hasAggregate(t)
@@ -53,7 +59,7 @@ func (a *analysis) cells(n *pg.SelectStmt, s *scope, out []column, top bool) ([]
 	for range len(n.TargetList) - c.shown {
 		out = append(out, column{name: cellPrefix, cell: true})
 	}
-	return out, nil
+	return out, c.err
 }
 
 func (a *analysis) touchesProtected() bool {
@@ -127,8 +133,10 @@ type cellCounts struct {
 	n        *pg.SelectStmt
 	shown    int
 	selfOnly bool
+	person   *pg.Node // what the groups, each of one person, are by; or nil
 	group    int      // where the count of the whole group is; 0 if it is not there yet
 	said     []string // the counts behind the select list
+	err      error
 }
 
 // whole gives the place of the count of the whole group.
@@ -141,6 +149,9 @@ func (c *cellCounts) whole() int {
 
 // add puts a count behind the select list, once, and gives its place.
 func (c *cellCounts) add(count *pg.Node) int {
+	if c.person != nil && count.GetFuncCall().GetOver() == nil {
+		count = ofNobody(c.person, count)
+	}
 	said := spelled(count)
 	if at := slices.Index(c.said, said); at >= 0 {
 		return c.shown + at
@@ -156,7 +167,11 @@ func (c *cellCounts) add(count *pg.Node) int {
 // within finds the counts that go into column i of the select list.
 func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 	note := func(n *pg.Node) {
-		if n == value || c.selfOnly {
+		if f := n.GetFuncCall(); c.selfOnly && f != nil && n != value {
+			counts = append(counts, c.beside(f, n))
+			return
+		}
+		if (n == value || c.selfOnly) && (c.person == nil || n.GetFuncCall().GetOver() != nil) {
 			counts = append(counts, i)
 		} else {
 			counts = append(counts, c.add(n))
@@ -176,8 +191,13 @@ func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 		switch {
 		case c.counting(f):
 			note(n)
+			if last(f.Funcname) == "sum" && !c.selfOnly && !c.ofCount(f.Args[0]) { // of 100 for each
+				counts = append(counts, c.add(countOf(f, f.Args[0])))
+			}
 		case f.Over != nil && slices.ContainsFunc(f.Args, hasAggregate):
 			return true // over groups: what is in them is looked at
+		case c.selfOnly && len(f.Args) > 0:
+			counts = append(counts, c.beside(f, countOf(f, f.Args[0])))
 		case !c.selfOnly && len(f.AggOrder) > 0 && f.AggWithinGroup:
 			counts = append(counts, c.add(countOf(f, f.AggOrder[0].GetSortBy().GetNode())))
 		case !c.selfOnly && len(f.Args) > 0:
@@ -186,6 +206,23 @@ func (c *cellCounts) within(i int, value *pg.Node) (counts []int) {
 		return false
 	})
 	return counts
+}
+
+// beside adds the count of a window to the rows of a DISTINCT, which must not become
+// more by it.
+func (c *cellCounts) beside(f *pg.FuncCall, count *pg.Node) int {
+	w := f.Over
+	hidden := w.GetName() != "" || w.GetRefname() != "" || len(w.GetOrderClause()) > 0
+	for _, p := range w.GetPartitionClause() {
+		hidden = hidden || !slices.ContainsFunc(c.n.TargetList[:c.shown], func(t *pg.Node) bool {
+			return spelled(t.GetResTarget().GetVal()) == spelled(p)
+		})
+	}
+	if hidden {
+		c.err = unsupported("DISTINCT over windows of protected rows is not understood",
+			"Leave DISTINCT out, or write OVER (PARTITION BY …) without ORDER BY and select what it is by.")
+	}
+	return c.add(count)
 }
 
 // counting reports whether an aggregate's value is a number of rows.
@@ -293,7 +330,7 @@ func (a *analysis) spread(n *pg.Node, s *scope) {
 	}
 	for _, pair := range [][2]*pg.Node{{e.Lexpr, e.Rexpr}, {e.Rexpr, e.Lexpr}} {
 		if ref := pair[0].GetColumnRef(); ref != nil && constant(pair[1]) {
-			if f, err := a.resolve(s, ref); err == nil && f.own && f.source != nil && f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
+			if f, err := a.resolve(s, ref); err == nil && f.own && f.source != nil && a.namesPerson(f) {
 				f.source.person = true
 			}
 		}
@@ -303,31 +340,97 @@ func (a *analysis) spread(n *pg.Node, s *scope) {
 	}
 	l, err1 := a.resolve(s, e.Lexpr.GetColumnRef())
 	r, err2 := a.resolve(s, e.Rexpr.GetColumnRef())
-	if err1 != nil || err2 != nil || !l.own || !r.own || l.source == nil || r.source == nil {
+	if err1 == nil && err2 == nil {
+		a.same(l, r)
+	}
+}
+
+// same marks one of two sources that have equal columns, if the other is one
+// person's and the column says so.
+func (a *analysis) same(l, r found) {
+	if !l.own || !r.own || l.source == nil || r.source == nil {
 		return
 	}
-	l.source.person = l.source.person || r.source.person && a.isKey(r)
-	r.source.person = r.source.person || l.source.person && a.isKey(l)
+	l.source.person = l.source.person || r.source.person && a.refers(l, r)
+	r.source.person = r.source.person || l.source.person && a.refers(r, l)
 }
 
-// byPerson reports whether each group is of one person.
-func (a *analysis) byPerson(n *pg.SelectStmt, s *scope) bool {
+// refers reports whether a column that equals another one names the person of
+// that one's row. A ward that has the number of a person is not the person.
+func (a *analysis) refers(to, key found) bool {
+	if a.namesPerson(key) {
+		return a.namesPerson(to)
+	}
+	keys := primaryKey(key.source)
+	return len(keys) == 1 && key.column.origin == keys[0]
+}
+
+func (a *analysis) namesPerson(f found) bool {
+	return !f.whole && f.column.ref != nil && a.in.Classes.Person(*f.column.ref)
+}
+
+// personKey is what the groups are by, if each is of one person: the protected
+// rows that are counted are of the person whom the group is by. Where that is
+// NULL, by itself or by an outer join, a group is of many.
+func (a *analysis) personKey(n *pg.SelectStmt, s *scope) *pg.Node {
 	for _, g := range n.GroupClause {
-		if c := a.itemColumn(g, s); c != nil && c.ref != nil && a.in.Classes.Person(*c.ref) {
-			return true
+		key := a.groupedBy(g, n, s)
+		if key.GetColumnRef() == nil {
+			continue
+		}
+		f, own := a.level(s, key.GetColumnRef())
+		if !own || f.source == nil || !a.namesPerson(f) {
+			continue
+		}
+		f.source.person = true
+		for range s.sources {
+			a.spread(n.WhereClause, s)
+			for _, from := range n.FromClause {
+				visit(from, func(n *pg.Node) bool {
+					a.spread(n.GetJoinExpr().GetQuals(), s)
+					return n.GetJoinExpr() != nil
+				})
+			}
+			for _, pair := range s.equal {
+				a.same(pair[0], pair[1])
+			}
+		}
+		others := slices.ContainsFunc(s.sources, func(src *source) bool {
+			return !src.person && (src.wrapped || src.outlet != nil && src.outlet.people && !src.outlet.single)
+		})
+		if !others {
+			return key
 		}
 	}
-	return false
+	return nil
 }
 
-// isKey reports whether a column alone is its relation's primary key, or names a
-// person.
-func (a *analysis) isKey(f found) bool {
-	if f.column.ref != nil && a.in.Classes.Person(*f.column.ref) {
-		return true
+// groupedBy is the expression that an item of GROUP BY means, which may be given by
+// its position or name in the select list.
+func (a *analysis) groupedBy(g *pg.Node, n *pg.SelectStmt, s *scope) *pg.Node {
+	if at := g.GetAConst().GetIval(); at != nil && int(at.Ival) >= 1 && int(at.Ival) <= len(n.TargetList) {
+		return n.TargetList[at.Ival-1].GetResTarget().GetVal()
 	}
-	keys := primaryKey(f.source)
-	return len(keys) == 1 && f.column.origin == keys[0]
+	parts, _ := names(g.GetColumnRef())
+	if len(parts) != 1 {
+		return g
+	}
+	if _, ok := a.level(s, g.GetColumnRef()); ok {
+		return g
+	}
+	for _, t := range n.TargetList {
+		if r := t.GetResTarget(); r.GetName() == parts[0] {
+			return r.GetVal()
+		}
+	}
+	return g
+}
+
+// ofNobody is a count where the person whom a group is by is NULL.
+func ofNobody(person, count *pg.Node) *pg.Node {
+	null := &pg.Node{Node: &pg.Node_NullTest{NullTest: &pg.NullTest{Arg: person, Nulltesttype: pg.NullTestType_IS_NULL}}}
+	when := &pg.Node{Node: &pg.Node_CaseWhen{CaseWhen: &pg.CaseWhen{Expr: null, Result: count}}}
+	return &pg.Node{Node: &pg.Node_CaseExpr{CaseExpr: &pg.CaseExpr{Args: []*pg.Node{when}}}}
 }
 
 func primaryKey(src *source) (keys []masking.ColumnRef) {

@@ -45,6 +45,7 @@ func TestCells(t *testing.T) {
 		{"SELECT ward, max(id), sum(id) FROM stays GROUP BY ward ORDER BY ward", "1|12|78; 2|*|*"},
 		{"SELECT count(*), count(*) FILTER (WHERE ward = 2), avg(id) FILTER (WHERE ward = 2) FROM stays", "15|*|*"},
 		{"SELECT count(*), sum(CASE WHEN ward = 2 THEN 1 ELSE 0 END), sum((ward = 2)::int) FROM stays", "15|*|*"},
+		{"SELECT sum(100) FILTER (WHERE ward = 2), sum(CASE WHEN ward = 2 THEN 100 END), sum(1) FROM stays", "*|*|15"},
 		{"SELECT round(100.0 * count(*) FILTER (WHERE ward = 2) / count(*)) FROM stays", "*"},
 		{"SELECT round(100.0 * count(*) FILTER (WHERE ward = 1) / count(*)) FROM stays", "80"},
 		{"SELECT count(*) FILTER (WHERE ward = 9), count(*) FROM stays", "0|15"}, // nobody
@@ -54,8 +55,14 @@ func TestCells(t *testing.T) {
 		{"SELECT ward, n * 10 FROM (SELECT ward, count(*) n FROM stays GROUP BY ward) x ORDER BY 1", "1|120; 2|*"},
 		{"WITH x AS (SELECT ward, count(*) n FROM stays GROUP BY ward) SELECT min(n), sum(n), count(*) FROM x", "*|*|*"},
 		{"SELECT (SELECT count(*) FROM stays WHERE ward = 2)", "*"},
+		{"VALUES ((SELECT count(*) FROM stays WHERE ward = 2)), (12)", "*; 12"},
+		{"SELECT * FROM (VALUES ((SELECT count(*) FROM stays WHERE ward = 2))) v", "*"},
+		{"SELECT n, m, k FROM (SELECT sum(1) AS n, sum(CASE WHEN ward = 2 THEN 1 ELSE 0 END) AS m, regr_count(1, 1) AS k FROM stays) x", "15|*|15"},
+		{"SELECT sum(1) FROM stays WHERE ward = 2 UNION ALL SELECT 0 ORDER BY 1", "0; *"},
 		{"SELECT DISTINCT ward, avg(id)::int FROM stays GROUP BY ward ORDER BY 1", "1|7; 2|*"},
 		{"SELECT DISTINCT ward, count(*) OVER (PARTITION BY ward) FROM stays ORDER BY 1", "1|12; 2|*"},
+		{"SELECT DISTINCT ward, avg(id) OVER (PARTITION BY ward)::int, 100 * count(*) OVER (PARTITION BY ward) FROM stays ORDER BY 1", "1|7|1200; 2|*|*"},
+		{"SELECT DISTINCT max(id) OVER () FROM stays WHERE ward = 2", "*"},
 		{"SELECT ward, count(*) FROM stays GROUP BY ROLLUP (ward) ORDER BY 1", "1|12; 2|*; NULL|15"},
 		{"SELECT ward, count(*) FROM stays GROUP BY ward UNION ALL SELECT 0, count(*) FROM stays ORDER BY 1", "0|15; 1|12; 2|*"},
 		{"SELECT ward, sum(count(*)) OVER () FROM stays GROUP BY ward ORDER BY 1", "1|15; 2|*"},
@@ -84,12 +91,42 @@ func TestCells(t *testing.T) {
 		{"SELECT count(*) FROM stays s JOIN patients p ON p.id = s.patient_id WHERE p.id = 1", "3"},
 		{"SELECT count(*) FROM stays WHERE ward = 2 AND patient_id <> 13", "*"},
 		{"SELECT count(*) FROM stays WHERE ward = 2 OR patient_id = 13", "*"},
+		// Groups by a person count that person's rows only.
+		{"SELECT p.id, count(s.id) FROM patients p LEFT JOIN stays s ON s.patient_id = p.id WHERE p.id IN (1, 2) GROUP BY 1 ORDER BY 1", "1|3; 2|0"},
+		{"SELECT patient_id AS who, count(*) FROM stays WHERE id = 13 GROUP BY who", "13|1"},
+		{"SELECT s.patient_id, count(*) FROM stays s JOIN stays t USING (patient_id) WHERE s.id = 1 GROUP BY s.patient_id", "1|3"},
+		{"SELECT s.patient_id, count(*) FROM stays s, generate_series(1, 2) WHERE s.id = 1 GROUP BY s.patient_id", "1|2"},
+		{"SELECT s.patient_id, count(*) FROM stays s JOIN (SELECT patient_id, max(id) AS last FROM stays GROUP BY patient_id) x ON x.patient_id = s.patient_id AND x.last = s.id WHERE s.id = 13 GROUP BY 1", "13|1"},
+		{"SELECT e.patient_id, count(*) FROM stays e, stays o WHERE e.id = 1 AND o.ward = 2 GROUP BY e.patient_id", "1|*"},
+		{"SELECT e.patient_id, count(*) FROM stays e, (SELECT id FROM stays WHERE ward = 2) o WHERE e.id = 1 GROUP BY e.patient_id", "1|*"},
+		{"SELECT e.patient_id, count(*) FROM stays e LEFT JOIN stays o ON o.ward = 2 WHERE e.id = 1 GROUP BY e.patient_id", "1|*"},
+		{"SELECT s.patient_id, count(*) FROM patients p LEFT JOIN stays s ON s.patient_id = p.id WHERE p.id BETWEEN 15 AND 18 GROUP BY 1 ORDER BY 1", "15|1; NULL|*"},
+		{"SELECT patient_id, sum(count(*)) OVER () FROM stays WHERE ward = 2 GROUP BY patient_id ORDER BY 1", "13|*; 14|*; 15|*"},
+		{"SELECT patient_id, count(*) FROM stays WHERE id = 13 GROUP BY ROLLUP (patient_id) ORDER BY 1", "13|*; NULL|*"},
+		{"SELECT count(*) FROM stays s JOIN patients p ON s.ward = p.id WHERE p.id = 2", "*"},
 		{"SELECT count(*) FROM stays WHERE patient_id IN (13, 14)", "*"},
 		{"SELECT ward, count(DISTINCT patient_id) FROM stays WHERE ward = 2 GROUP BY ward", "2|*"},
 		{"SELECT count(*) FROM stays s LEFT JOIN patients p ON p.id = s.patient_id AND p.id = 13 WHERE s.ward = 2", "*"},
 	} {
 		c.protect(t, "stays", "note", "free_text", "stays.patient_id", "person", "patients.id", "person")
 		c.shows(t, test.statement, test.want)
+	}
+}
+
+// TestCellsDistinct: the counts must not make more rows of a DISTINCT.
+func TestCellsDistinct(t *testing.T) {
+	c := openClinic(t, 0)
+	for _, statement := range []string{
+		"SELECT DISTINCT avg(amount) OVER (PARTITION BY patient_id) FROM claims",
+		"SELECT DISTINCT patient_id, avg(amount) OVER (PARTITION BY patient_id ORDER BY id) FROM claims",
+		"SELECT DISTINCT max(amount) OVER w FROM claims WINDOW w AS ()",
+		"SELECT DISTINCT 100 * count(*) OVER w FROM claims WINDOW w AS ()",
+	} {
+		in := c.input(statement, 0)
+		in.Cells = true
+		if _, err := New().Analyze(c.cat, in); err == nil || !strings.Contains(err.Error(), "DISTINCT over windows") {
+			t.Errorf("%s: %v", statement, err)
+		}
 	}
 }
 

@@ -524,13 +524,27 @@ func (a *analysis) funcCall(e *pg.FuncCall, s *scope, kind connectors.UseKind) (
 		}
 	}
 	if last(e.Funcname) == "count" {
-		counted := column{}
-		for _, src := range s.sources {
-			counted.count = counted.count || (src.wrapped && a.protected(src.relation)) || a.belowProtected(src)
-		}
-		return counted, nil
+		c = column{}
 	}
+	c.count = c.count || a.tallies(e, s)
 	return c, nil
+}
+
+// tallies reports whether an aggregate is a number of protected rows, which goes
+// with its column to the levels above.
+func (a *analysis) tallies(e *pg.FuncCall, s *scope) bool {
+	switch last(e.Funcname) {
+	case "count", "regr_count":
+	case "sum":
+		if len(e.Args) != 1 || !indicator(e.Args[0]) {
+			return false
+		}
+	default:
+		return false
+	}
+	return slices.ContainsFunc(s.sources, func(src *source) bool {
+		return src.wrapped && a.protected(src.relation) || a.belowProtected(src)
+	})
 }
 
 // outerOnly reports whether of the levels of an aggregate's columns none is its own

@@ -115,6 +115,7 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 		l.used, r.used = true, true
 		a.compared(l, connectors.UseJoin)
 		a.compared(r, connectors.UseJoin)
+		s.equal = append(s.equal, [2]found{{column: l, source: sourceOf(ls, name), own: true}, {column: r, source: sourceOf(rs, name), own: true}})
 		m := either(*l, *r)
 		s.merged[name] = &m
 		stars = append(stars, shown{name: name})
@@ -216,6 +217,14 @@ func (a *analysis) sampled(n *pg.Node, t *pg.RangeTableSample, s *scope) (*sourc
 			"Sample by a key: WHERE id % 100 = 7.")
 	}
 	return src, nil
+}
+
+// sourceOf is the source of a column that * stands for, or nil of a merged one.
+func sourceOf(list []shown, name string) *source {
+	if i := slices.IndexFunc(list, func(item shown) bool { return item.name == name }); i >= 0 {
+		return list[i].source
+	}
+	return nil
 }
 
 func columnOf(list []shown, name string, s *scope) *column {

@@ -113,6 +113,7 @@ func (a *analysis) values(lists []*pg.Node, s *scope) ([]column, error) {
 			if c.class != nil {
 				out[i].class, out[i].origin = c.class, c.origin
 			}
+			out[i].count = out[i].count || c.count
 		}
 	}
 	a.summed = false // a subquery in it may read rows
@@ -143,7 +144,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 			if err != nil {
 				return err
 			}
-			s.ctes[c.Ctename] = cte{columns: cols, outlet: &outlet{out: true, open: true}}
+			s.ctes[c.Ctename] = cte{columns: cols, outlet: &outlet{out: true, open: true, people: true}}
 			continue
 		}
 		recursive, itself := w.Recursive && sel.Op != pg.SetOperation_SETOP_NONE, &outlet{out: true, open: true}

@@ -468,3 +468,19 @@ UPDATE g SET grp = (SELECT label AS ssn FROM o ORDER BY CASE WHEN ssn > 'l3' THE
 UPDATE g SET grp = (SELECT count(*) AS ssn FROM o GROUP BY n HAVING ssn > 3 AND sum(ssn) > 1 LIMIT 1) WHERE id < 9
 UPDATE g SET grp = (SELECT max(label) FROM o g WHERE id IN (SELECT h.id FROM h GROUP BY h.id HAVING g.tok > '8')) WHERE id < 9
 UPDATE g SET grp = (SELECT max(x.label) FROM (SELECT label, tok AS ssn FROM o g GROUP BY id HAVING g.tok > '8') x) WHERE id < 9
+-- counts, beside groups by a person and windows
+SELECT person, count(*) FROM g GROUP BY person ORDER BY 1
+SELECT person, count(*), max(tok) FROM g GROUP BY 1 ORDER BY 1
+SELECT g.person, count(*) FROM g JOIN h ON h.g_id = g.id GROUP BY g.person ORDER BY 1
+SELECT g.person AS who, count(h.id) FROM g LEFT JOIN h ON h.tok = 'a' GROUP BY who ORDER BY 1
+SELECT g.person, count(*) FROM g GROUP BY g.person WITH ROLLUP
+SELECT g.person, sum(count(*)) OVER () FROM g GROUP BY g.person ORDER BY 1
+SELECT DISTINCT grp, max(tok) OVER (PARTITION BY grp) FROM g ORDER BY 1
+SELECT DISTINCT max(tokn) OVER () FROM g
+SELECT n FROM (SELECT sum(tok IS NULL) AS n FROM g) x
+SELECT sum(CASE WHEN tok IS NULL THEN 100 END), sum(tok > 'm') FROM g
+-- look-ups in other clothes
+SELECT id FROM g WHERE (mrn) = ('{mrn 3}') AND 1
+SELECT id FROM g WHERE mrn = 0
+SELECT id FROM g WHERE mrn = true
+SELECT g.id FROM g LEFT JOIN g q ON q.mrn = '{mrn 3}' AND q.mrn = '{mrn 4}' ORDER BY 1

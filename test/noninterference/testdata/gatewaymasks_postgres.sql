@@ -480,3 +480,22 @@ SELECT grp, count(*) FROM g GROUP BY ROLLUP ((1), (grp, tok))
 SELECT tok, count(*) FROM g GROUP BY (1, 2)
 WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a + 1 FROM r WHERE a < 3) CYCLE a SET c TO regclass 'g' DEFAULT regclass 'o' USING p SELECT * FROM r
 SELECT o.label, public.o.n FROM o WHERE o.id IN (SELECT o.id FROM h o WHERE o.tok IS NULL) ORDER BY 1, 2
+-- counts, beside groups by a person and windows
+SELECT person, count(*) FROM g GROUP BY person ORDER BY 1
+SELECT person, count(*), max(tok) FROM g GROUP BY 1 ORDER BY 1
+SELECT g.person, count(*) FROM g JOIN h ON h.g_id = g.id GROUP BY g.person ORDER BY 1
+SELECT g.person AS who, count(h.id) FROM g LEFT JOIN h ON h.tok = 'a' GROUP BY who ORDER BY 1
+SELECT g.person, sum(count(*)) OVER () FROM g GROUP BY g.person ORDER BY 1
+SELECT DISTINCT grp, max(tok) OVER (PARTITION BY grp) FROM g ORDER BY 1
+SELECT DISTINCT max(tokn) OVER () FROM g
+SELECT n FROM (SELECT sum(CASE WHEN tok > 'm' THEN 1 ELSE 0 END) AS n FROM g) x
+VALUES ((SELECT sum(CASE WHEN tok IS NULL THEN 1 END) FROM g))
+SELECT sum(CASE WHEN tok IS NULL THEN 100 END), sum(2) FILTER (WHERE ssn IS NULL) FROM g
+-- look-ups in other clothes
+SELECT id FROM g WHERE mrn = '{mrn 3}'::varchar(80)
+SELECT id FROM g WHERE mrn = '{mrn 3}'::name
+SELECT g.id, EXISTS (SELECT g.*) FROM g WHERE mrn = '{mrn 3}'
+SELECT row_to_json(j) FROM (g JOIN o ON g.mrn = '{mrn 3}') AS j
+SELECT count(j) FROM (g JOIN o ON g.mrn = '{mrn 3}') AS j
+SELECT j.* FROM (g JOIN o ON g.mrn = '{mrn 3}') AS j
+SELECT g.id FROM g LEFT JOIN g q ON q.mrn = '{mrn 3}' AND q.mrn = '{mrn 4}' ORDER BY 1
