@@ -293,3 +293,13 @@ type Stamp struct {
 	// execution's transaction will compute it again.
 	Value string
 }
+
+// FirstUse is one use of some, as a list, or none.
+func FirstUse(lists ...[]Use) []Use {
+	for _, list := range lists {
+		if len(list) > 0 {
+			return list[:1:1]
+		}
+	}
+	return nil
+}

@@ -222,7 +222,7 @@ func (a *analysis) protectView(t *table, p *protection) {
 			return
 		}
 	}
-	p.decides = firstOf(inner.decides)
+	p.decides = connectors.FirstUse(inner.decides)
 	p.ordered = inner.ranged || len(p.decides) > 0
 	for name := range inner.stamped {
 		one := a.cat.tables[a.cat.tableKey(name)]
@@ -255,16 +255,6 @@ var viewFunctions = map[connectors.FunctionClass]bool{
 	connectors.FunctionHarmless: true, connectors.FunctionCatalog: true, connectors.FunctionSession: true, connectors.FunctionSetting: true,
 }
 
-// firstOf is one use of some.
-func firstOf(lists ...[]connectors.Use) []connectors.Use {
-	for _, list := range lists {
-		if len(list) > 0 {
-			return list[:1:1]
-		}
-	}
-	return nil
-}
-
 // mark is how far the analysis has come.
 type mark struct{ uses, decides int }
 
@@ -272,7 +262,7 @@ func (a *analysis) mark() mark { return mark{len(a.st.Uses), len(a.decides)} }
 
 // since are the uses after a mark.
 func (a *analysis) since(m mark) []connectors.Use {
-	return firstOf(a.st.Uses[m.uses:], a.decides[m.decides:])
+	return connectors.FirstUse(a.st.Uses[m.uses:], a.decides[m.decides:])
 }
 
 // tainted marks what an expression gives if a protected column went into it

@@ -39,9 +39,9 @@ func (a *analysis) join(n *ast.Join, s *scope) ([]shown, []*source, error) {
 	defer func() {
 		switch n.Tp {
 		case ast.LeftJoin:
-			a.taintRows(right, firstOf(a.decides[middle:]))
+			a.taintRows(right, connectors.FirstUse(a.decides[middle:]))
 		case ast.RightJoin:
-			a.taintRows(left, firstOf(a.decides[start:middle], a.decides[end:]))
+			a.taintRows(left, connectors.FirstUse(a.decides[start:middle], a.decides[end:]))
 		}
 	}()
 	if len(n.Using) > 0 || n.NaturalJoin {

@@ -194,7 +194,7 @@ func (a *analysis) with(w *ast.WithClause, s *scope) error {
 			return err
 		}
 		a.st.Shape.Recursive = a.st.Shape.Recursive || len(itself.readers) > 0 && !series
-		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single, summed: a.summed}, decides: firstOf(a.decides[decides:])}
+		one := cte{columns: cols, hidden: c.Name.O, outlet: &outlet{single: single, summed: a.summed}, decides: connectors.FirstUse(a.decides[decides:])}
 		s.ctes[name] = one
 		a.enclose(one.outlet, inside, reads)
 	}

@@ -230,12 +230,12 @@ func (a *analysis) protectView(r *relation, p *protection) {
 			return
 		}
 		p.relies = append(append(p.relies, inner), ip.relies...)
-		p.decides = firstOf(p.decides, ip.decides)
+		p.decides = connectors.FirstUse(p.decides, ip.decides)
 		protected = protected || len(ip.classes) > 0 || len(ip.decides) > 0
 	}
 	if protected {
 		columns, decides, err := a.definition(r)
-		p.decides = firstOf(p.decides, decides)
+		p.decides = connectors.FirstUse(p.decides, decides)
 		if err != nil || len(columns) != len(r.columns) {
 			refused("reads protected columns in a way that is not understood")
 			return
@@ -285,17 +285,7 @@ func (a *analysis) definition(r *relation) (columns []column, decides []connecto
 			return nil, nil, unsupported("the view calls "+f.Name, "")
 		}
 	}
-	return columns, firstOf(inner.decides), nil
-}
-
-// firstOf is one use of some.
-func firstOf(lists ...[]connectors.Use) []connectors.Use {
-	for _, list := range lists {
-		if len(list) > 0 {
-			return list[:1:1]
-		}
-	}
-	return nil
+	return columns, connectors.FirstUse(inner.decides), nil
 }
 
 // mark is how far the analysis has come.
@@ -305,7 +295,7 @@ func (a *analysis) mark() mark { return mark{len(a.st.Uses), len(a.decides)} }
 
 // since are the uses after a mark.
 func (a *analysis) since(m mark) []connectors.Use {
-	return firstOf(a.st.Uses[m.uses:], a.decides[m.decides:])
+	return connectors.FirstUse(a.st.Uses[m.uses:], a.decides[m.decides:])
 }
 
 // tainted marks what an expression gives if a protected column went into it

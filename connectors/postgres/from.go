@@ -133,10 +133,10 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) ([]shown, []*source, error) {
 		return nil, nil, err
 	}
 	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_LEFT {
-		a.taintRows(left, firstOf(a.decides[start:middle], a.decides[end:]))
+		a.taintRows(left, connectors.FirstUse(a.decides[start:middle], a.decides[end:]))
 	}
 	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_RIGHT {
-		a.taintRows(right, firstOf(a.decides[middle:]))
+		a.taintRows(right, connectors.FirstUse(a.decides[middle:]))
 	}
 	if j.JoinUsingAlias != nil { // the columns that USING merged, under a name
 		both := &source{name: j.JoinUsingAlias.Aliasname, aside: true}
@@ -340,7 +340,7 @@ func (a *analysis) derivedTable(r *pg.RangeSubselect, s *scope) (*source, error)
 	cols, err = renamed(cols, r.Alias.Colnames)
 	src := a.reading(&source{name: r.Alias.Aliasname, columns: cols}, out)
 	if r.Lateral { // it may be one value for each row beside it, as a subquery is
-		a.taintRows([]*source{src}, firstOf(a.decides[decides:]))
+		a.taintRows([]*source{src}, connectors.FirstUse(a.decides[decides:]))
 	}
 	return src, err
 }

@@ -169,7 +169,7 @@ func (a *analysis) with(w *pg.WithClause, s *scope) error {
 		if _, err := a.each([]*pg.Node{c.CycleClause.GetCycleMarkValue(), c.CycleClause.GetCycleMarkDefault()}, &scope{}, connectors.UseExpression); err != nil {
 			return err
 		}
-		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}, firstOf(a.decides[before.decides:])}
+		one := cte{append(cols, searched(c)...), &outlet{single: single, summed: summed}, connectors.FirstUse(a.decides[before.decides:])}
 		s.ctes[c.Ctename] = one
 		a.enclose(one.outlet, inside, reads)
 	}
