@@ -68,6 +68,11 @@ func openClinic(tb testing.TB, variant int) *clinic {
 		`CREATE TABLE generated_columns (id int PRIMARY KEY, name text, initial text GENERATED ALWAYS AS (left(name, 1)) STORED,
 			doubled int GENERATED ALWAYS AS (id * 2) STORED)`,
 		"INSERT INTO generated_columns SELECT id, last_name FROM patients WHERE id < 20",
+		// Rows without ORDER BY come in the order of a hash table, which is as large
+		// as the planner's statistics say: one of two twins must not get them alone.
+		`DO $$ DECLARE r text; BEGIN FOR r IN SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace = 'public'::regnamespace
+			LOOP EXECUTE format('ALTER %s %s SET (autovacuum_enabled = false)',
+				(SELECT CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END FROM pg_class WHERE oid = r::regclass), r); END LOOP; END $$`,
 	} {
 		if _, err := db.Exec(ctx, s); err != nil {
 			tb.Fatal(err)

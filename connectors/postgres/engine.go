@@ -12,8 +12,6 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	pgquery "github.com/wasilibs/go-pgquery"
-
 	"github.com/chaperone-sql/chaperone/connectors"
 )
 
@@ -41,7 +39,7 @@ func New() *Engine { return &Engine{connectors.NewAnalyses(), make(chan struct{}
 func (*Engine) Warm() {
 	var both sync.WaitGroup
 	for range 2 {
-		both.Go(func() { _, _ = pgquery.Parse("SELECT 1") })
+		both.Go(func() { _, _ = parsed("SELECT 1") })
 	}
 	both.Wait()
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/masking/expression"
@@ -32,8 +31,8 @@ func ParseMask(text string) (expression.Node, error) {
 	if len(text) > expression.MaxLength || strings.ContainsRune(bare, '$') {
 		return none, fmt.Errorf("write an expression of at most %d characters, with %s for the value and no other $", expression.MaxLength, valueMark)
 	}
-	tree, err := pgquery.Parse("SELECT " + strings.ReplaceAll(text, valueMark, "$1"))
-	if err != nil || len(tree.Stmts) != 1 {
+	tree, ok := one("SELECT " + strings.ReplaceAll(text, valueMark, "$1"))
+	if !ok {
 		return none, errors.New("this is no expression of PostgreSQL")
 	}
 	sel := tree.Stmts[0].Stmt.GetSelectStmt()

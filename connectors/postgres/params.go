@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 	"github.com/wasilibs/go-pgquery/parser"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -16,7 +15,7 @@ import (
 // positional replaces :name markers by $n, by PostgreSQL's own scanner, so that
 // literals, comments and casts are told apart as the server does.
 func positional(text string, names []string) (string, error) {
-	scan, err := pgquery.Scan(text)
+	scan, err := scanned(text)
 	if err != nil {
 		return "", &connectors.Error{Kind: connectors.KindSyntax, SQLState: "42601", Message: "syntax error"}
 	}
@@ -74,7 +73,7 @@ func (a *analysis) syntax(err error) *connectors.Error {
 
 // signAt says where a syntax error is, if that is a keyword or a sign.
 func signAt(text string, at int) string {
-	scan, err := pgquery.Scan(text)
+	scan, err := scanned(text)
 	if err != nil {
 		return ""
 	}
@@ -97,7 +96,7 @@ const maxTokens = 5000
 
 // tokensOf are the tokens of a text, comments left out, nil if it has too many.
 func tokensOf(text string) []connectors.Token {
-	scan, err := pgquery.Scan(text)
+	scan, err := scanned(text)
 	if err != nil || len(scan.Tokens) > maxTokens {
 		return nil
 	}

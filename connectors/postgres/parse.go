@@ -3,8 +3,10 @@ package postgres
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	pgquery "github.com/wasilibs/go-pgquery"
 	"github.com/wasilibs/go-pgquery/parser"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -17,9 +19,20 @@ import (
 // 268 kinds of node for every node.
 type syntaxTree string
 
+// firstParse ends before any other begins: several that compile the parser's
+// WebAssembly at once, as the first ones, race in the compiler.
+var firstParse = sync.OnceFunc(func() { _, _ = parser.ParseToJSON("SELECT 1") })
+
 func parsed(text string) (syntaxTree, error) {
+	firstParse()
 	said, err := parser.ParseToJSON(text)
 	return syntaxTree(said), err
+}
+
+// scanned are the tokens of a text.
+func scanned(text string) (*pg.ScanResult, error) {
+	firstParse()
+	return pgquery.Scan(text)
 }
 
 // statements are the tree's, made anew each time.

@@ -366,7 +366,7 @@ func (a *analysis) normalised(text string) {
 // knows no grammar, so it also finds the constants that the tree keeps as plain
 // strings: the body of DO, the payload of NOTIFY, the password of a role.
 func constantFree(text string) string {
-	tokens, err := pgquery.Scan(text)
+	tokens, err := scanned(text)
 	if err != nil || text == "" {
 		return unwritable
 	}

@@ -2,11 +2,9 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/masking"
@@ -217,9 +215,9 @@ func (a *analysis) inPlace(n *pg.Node, s *scope) error {
 			text = a.mask(*f.column.class, c)
 		}
 	}
-	tree, err := pgquery.Parse("SELECT " + text)
-	if err != nil || text == "" {
-		return fmt.Errorf("a mask does not parse: %w", err)
+	tree, ok := one("SELECT " + text)
+	if !ok || text == "" {
+		return errors.New("a mask does not parse")
 	}
 	value := tree.Stmts[0].Stmt.GetSelectStmt().TargetList[0].GetResTarget().Val
 	visit(value, func(n *pg.Node) bool {
