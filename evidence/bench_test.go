@@ -42,11 +42,11 @@ func BenchmarkAppend(b *testing.B) {
 				var n atomic.Int64
 				prefix := fmt.Sprintf("single/%d/", time.Now().UnixNano())
 				measure(b, clients, func() error {
-					tail, err := marshalTail(outcomeRecord("gw-1-000000000-00000000"), w.auditors)
+					lines, err := marshalLines(outcomeRecord("gw-1-000000000-00000000"), w.auditors)
 					if err != nil {
 						return err
 					}
-					return store.Create(context.Background(), fmt.Sprintf("%s%d", prefix, n.Add(1)), tail)
+					return store.Create(context.Background(), fmt.Sprintf("%s%d", prefix, n.Add(1)), append(lines.entry, lines.body...))
 				})
 			})
 		}

@@ -1,14 +1,10 @@
 package evidence
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -63,26 +59,26 @@ func (l *Log) pump() {
 // makeBatch takes what fits from the queue, numbers it, and signs it.
 func (l *Log) makeBatch() (*batch, error) {
 	h := header{Writer: l.writer, Segment: l.number, First: l.tree.size(), Durable: l.durable, Time: l.now(),
-		Subtrees: l.tree.subtrees()}
+		Previous: l.previous, Subtrees: l.tree.subtrees()}
 	b := &batch{number: l.number}
 	key := segmentKey(l.writer, l.number)
-	var records [][]byte
+	var records []lines
 	size := 0
 	for _, it := range l.queue {
-		if len(records) > 0 && (size+len(it.tail) > l.cfg.MaxBatchBytes || len(records) == l.cfg.MaxBatchRecords) {
+		if len(records) > 0 && (size+it.lines.size() > l.cfg.MaxBatchBytes || len(records) == l.cfg.MaxBatchRecords) {
 			break
 		}
-		size += len(it.tail)
+		size += it.lines.size()
 		r := Record{Writer: l.writer, Sequence: l.tree.size(), Time: it.time}
 		r.ID = recordID(l.writer, r.Sequence)
-		line, err := recordLine(&r, it.tail)
+		entry, err := entryLine(&r, it.lines.entry)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.tree.add(line); err != nil {
+		if err := l.tree.add(entry); err != nil {
 			return nil, err
 		}
-		records = append(records, line)
+		records = append(records, lines{entry, it.lines.body})
 		b.link(it, l)
 		if it.done != nil {
 			b.waiter = append(b.waiter, waiter{it, outcome{record: r, receipt: Receipt{RecordID: r.ID, Segment: key}}})
@@ -94,7 +90,7 @@ func (l *Log) makeBatch() (*batch, error) {
 	l.queued -= size
 	h.Count = uint64(b.items) // #nosec G115 -- a length
 	var err error
-	if b.body, err = encodeSegment(h, records, l.tree, l.cfg.Signer); err != nil {
+	if b.body, l.previous, err = encodeSegment(h, records, l.tree, l.cfg.Signer); err != nil {
 		return nil, err
 	}
 	l.number++
@@ -211,57 +207,4 @@ func (l *Log) settle(b *batch) {
 	if l.stopped == nil {
 		l.pump()
 	}
-}
-
-// typeField is where a record's JSON begins after the fields that the log
-// sets.
-const typeField = `"type":`
-
-// recordTail is a record's JSON from "type" on.
-func recordTail(r *Record) ([]byte, error) {
-	b, err := encodeJSON(r)
-	if err != nil {
-		return nil, fmt.Errorf("recording: %w", err)
-	}
-	// The identity fields are zero, so the first "type" is the record's own.
-	at := bytes.Index(b, []byte(typeField))
-	switch {
-	case at < 0:
-		return nil, errors.New("recording: a record has no type")
-	case len(b) > maxRecord:
-		return nil, fmt.Errorf("recording: %w: %d bytes", ErrTooLarge, len(b))
-	case !utf8.Valid(b):
-		return nil, fmt.Errorf("recording: %w: not UTF-8", ErrInvalid)
-	}
-	return b[at:], nil
-}
-
-// recordLine puts the fields that the log sets before a record's tail.
-func recordLine(r *Record, tail []byte) ([]byte, error) {
-	at, err := r.Time.MarshalText()
-	if err != nil {
-		return nil, err
-	}
-	line := make([]byte, 0, len(tail)+2*len(r.ID)+128)
-	line = append(line, `{"id":"`...)
-	line = append(line, r.ID...)
-	line = append(line, `","writer":"`...)
-	line = append(line, r.Writer...)
-	line = append(line, `","sequence":`...)
-	line = strconv.AppendUint(line, r.Sequence, 10)
-	line = append(line, `,"time":"`...)
-	line = append(line, at...)
-	line = append(line, `",`...)
-	return append(line, tail...), nil
-}
-
-// encodeJSON is json.Marshal without HTML escapes: rows stay as released.
-func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }

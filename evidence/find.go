@@ -109,8 +109,8 @@ func (c *chain) ended() bool { return c.outcome && (c.revoked || !c.leased) }
 // collect takes a query's records out of a segment. Lines that do not hold the
 // identifier at all are not decoded.
 func (s *segment) collect(id string, found map[string]Record, story *chain) error {
-	for i, line := range s.records {
-		if !strings.Contains(string(line), id) {
+	for i, r := range s.records {
+		if !strings.Contains(string(r.entry), id) {
 			continue
 		}
 		record, err := s.record(i)

@@ -18,7 +18,7 @@ import (
 func rewrite(t *testing.T, w *world, writer string, change func(line []byte) []byte) changed {
 	t.Helper()
 	bodies := map[string][]byte{}
-	log := newTree()
+	log, previous := newTree(), ""
 	for n := uint64(0); ; n++ {
 		object, err := w.store.Get(t.Context(), segmentKey(writer, n), 0)
 		if errors.Is(err, worm.ErrNotFound) {
@@ -27,12 +27,12 @@ func rewrite(t *testing.T, w *world, writer string, change func(line []byte) []b
 		must(t, err)
 		s, err := parseSegment(object.Body)
 		must(t, err)
-		s.Subtrees = log.subtrees()
+		s.Subtrees, s.Previous = log.subtrees(), previous
 		for i := range s.records {
-			s.records[i] = change(s.records[i])
-			must(t, log.add(s.records[i]))
+			s.records[i].entry = change(s.records[i].entry)
+			must(t, log.add(s.records[i].entry))
 		}
-		bodies[segmentKey(writer, n)], err = encodeSegment(s.header, s.records, log, w.signer)
+		bodies[segmentKey(writer, n)], previous, err = encodeSegment(s.header, s.records, log, w.signer)
 		must(t, err)
 	}
 	return changed{w.store, bodies}
@@ -110,14 +110,14 @@ func TestReplacedSegment(t *testing.T) {
 	must(t, err)
 	extra := Record{Writer: l.Writer(), Sequence: s.First + s.Count, Time: s.Time}
 	extra.ID = recordID(extra.Writer, extra.Sequence)
-	line, err := recordLine(&extra, []byte(`"type":"writer.heartbeat"}`))
+	line, err := entryLine(&extra, []byte(`"type":"writer.heartbeat"}`))
 	must(t, err)
-	s.records = append(s.records, line)
+	s.records = append(s.records, lines{entry: line})
 	s.Count++
 	for _, record := range s.records {
-		must(t, after.add(record))
+		must(t, after.add(record.entry))
 	}
-	forged, err = encodeSegment(s.header, s.records, after, w.signer)
+	forged, _, err = encodeSegment(s.header, s.records, after, w.signer)
 	must(t, err)
 	found = wantKinds(t, changed{w.store, map[string][]byte{key: forged}}, w, Options{}, KindForked)
 	if found[0].Object != next {

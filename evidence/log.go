@@ -34,6 +34,7 @@ type Log struct {
 	inflight []*batch
 	tree     *tree
 	number   uint64    // of the next segment
+	previous string    // digest of the newest checkpoint
 	durable  uint64    // segments known to be stored, from 0 without a gap
 	last     time.Time // of the newest record
 	cut      time.Time // when the newest segment was made, for heartbeats
@@ -46,9 +47,9 @@ type Log struct {
 
 // item is a record that waits for its segment.
 type item struct {
-	// tail is the record's JSON from "type" on; the log's own fields go
-	// before it when the segment is made.
-	tail  []byte
+	// lines are the record's; the entry begins at "type", and the log's own
+	// fields go before it when the segment is made.
+	lines lines
 	time  time.Time
 	query string
 	// done gets the outcome; nil if nobody waits.
@@ -228,11 +229,11 @@ func (l *Log) Ready() error {
 
 // prepare seals and marshals a record outside of the lock.
 func (l *Log) prepare(r *Record) (*item, error) {
-	tail, err := marshalTail(r, l.cfg.Auditors)
+	lines, err := marshalLines(r, l.cfg.Auditors)
 	if err != nil {
 		return nil, err
 	}
-	return &item{tail: tail, query: r.QueryID}, nil
+	return &item{lines: lines, query: r.QueryID}, nil
 }
 
 // enter queues an item and starts a segment if a slot is free.
@@ -245,7 +246,7 @@ func (l *Log) enter(it *item) error {
 	if err := l.refusal(); err != nil && (it.done != nil || l.stopped != nil) {
 		return err // whoever waits is told at once; others may still be queued
 	}
-	if l.queued+len(it.tail) > l.cfg.QueueBytes && len(l.queue) > 0 {
+	if l.queued+it.lines.size() > l.cfg.QueueBytes && len(l.queue) > 0 {
 		return fmt.Errorf("%w: the queue is full", ErrUnavailable)
 	}
 	l.push(it)
@@ -256,7 +257,7 @@ func (l *Log) enter(it *item) error {
 func (l *Log) push(it *item) {
 	it.time = l.now()
 	l.queue = append(l.queue, it)
-	l.queued += len(it.tail)
+	l.queued += it.lines.size()
 	l.entered++
 	l.pump()
 }
@@ -349,19 +350,18 @@ func (l *Log) beat() {
 	}
 }
 
-// marshalTail seals r.Secret and writes the record's JSON without the fields
-// that the log sets, from "type" on.
-func marshalTail(r *Record, auditors []age.Recipient) ([]byte, error) {
+// marshalLines seals r.Secret and writes the record's lines without the fields
+// that the log sets.
+func marshalLines(r *Record, auditors []age.Recipient) (lines, error) {
 	clear := *r
-	clear.ID, clear.Writer, clear.Sequence, clear.Time = "", "", 0, time.Time{}
 	if r.Secret != nil {
 		plain, err := encodeJSON(r.Secret)
 		if err != nil {
-			return nil, fmt.Errorf("recording: %w", err)
+			return lines{}, fmt.Errorf("recording: %w", err)
 		}
 		if clear.Sealed, err = seal(plain, auditors); err != nil {
-			return nil, fmt.Errorf("recording: %w", err)
+			return lines{}, fmt.Errorf("recording: %w", err)
 		}
 	}
-	return recordTail(&clear)
+	return linesOf(&clear)
 }

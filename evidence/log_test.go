@@ -69,24 +69,47 @@ func TestNothingClear(t *testing.T) {
 	}
 }
 
-// TestRecordJSON: what is spliced together is what json.Marshal gives.
-func TestRecordJSON(t *testing.T) {
+// TestLines: a record read from its lines is the one that was written.
+func TestLines(t *testing.T) {
 	r := Record{Type: TypeOutcome, QueryID: `q_"<type":>`, Note: `"type":"x" & <b> ` + "\u2028", Data: map[string]string{"a": "b\n"},
-		Result: &Result{Status: "succeeded", Rows: json.RawMessage(`[["<a>", 1.50, "é"]]`)}}
-	tail, err := recordTail(&r)
+		Relations: []string{"public.patients"}, Result: &Result{Status: "succeeded", Rows: json.RawMessage(`[["<a>",1.50,"é"]]`)},
+		Decision: &Decision{Effect: "approve"}, Approval: &Approval{Decision: "approve", Approvers: []string{"i#carol"}}}
+	got, err := linesOf(&r)
 	must(t, err)
 	r.ID, r.Writer, r.Sequence, r.Time = "w.7", "w", 7, time.Date(2026, 11, 24, 1, 2, 3, 4500000, time.UTC)
-	line, err := recordLine(&r, tail)
+	entry, err := entryLine(&r, got.entry)
 	must(t, err)
+	read, digest, err := decodeEntry(entry)
+	must(t, err)
+	must(t, decodeBody(read, got.body, digest))
+	r.Effect, r.Status, r.Approvers = "approve", "succeeded", []string{"i#carol"}
 	want, err := encodeJSON(&r)
 	must(t, err)
-	if string(line) != string(want) {
-		t.Errorf("got  %s\nwant %s", line, want)
+	if again, err := encodeJSON(read); err != nil || string(again) != string(want) {
+		t.Errorf("got  %s\nwant %s", again, want)
 	}
-	if strings.Contains(string(line), "\n") || !strings.Contains(string(line), `"<a>",1.50,"é"`) {
-		t.Errorf("line %s", line)
+	for name, line := range map[string][]byte{"entry": entry, "body": got.body} {
+		if !json.Valid(line) || strings.Contains(string(line), "\n") {
+			t.Errorf("%s %s", name, line)
+		}
 	}
-	if _, err := recordTail(&Record{Type: TypeOutcome, Result: &Result{Rows: json.RawMessage("[\"\xff\"]")}}); !errors.Is(err, ErrInvalid) {
+	if !strings.Contains(string(got.body), `"<a>",1.50,"é"`) || strings.Contains(string(entry), "1.50") {
+		t.Errorf("entry %s\nbody %s", entry, got.body)
+	}
+	for name, line := range map[string]string{"another": string(got.body) + " ", "none": "", "withheld": withheld} {
+		if err := decodeBody(read, []byte(line), digest); !errors.Is(err, errBody) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	again, err := linesOf(&r)
+	must(t, err)
+	if string(again.body) == string(got.body) {
+		t.Error("two bodies have the same salt")
+	}
+	if heartbeat, err := linesOf(&Record{Type: TypeHeartbeat}); err != nil || len(heartbeat.body) > 0 {
+		t.Errorf("a heartbeat has the body %q, %v", heartbeat.body, err)
+	}
+	if _, err := linesOf(&Record{Type: TypeOutcome, Result: &Result{Rows: json.RawMessage("[\"\xff\"]")}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("invalid UTF-8: %v", err)
 	}
 }

@@ -21,6 +21,9 @@ const (
 	TypeWriterStarted Type = "writer.started"
 	TypeWriterClosed  Type = "writer.closed"
 	TypeHeartbeat     Type = "writer.heartbeat"
+	// TypeObserved: what the writer saw of the others, so that each log is a
+	// witness of the others.
+	TypeObserved Type = "writer.observed"
 
 	// TypeIntent: received, analysed and decided by shape. Durable before the
 	// statement runs.
@@ -50,7 +53,8 @@ const (
 
 // Record is one event. Its clear part never holds a literal of a statement or
 // a protected value; those are in Sealed. Field names follow OCSF 1.8 where it
-// has one. The JSON form of a record is what the Merkle leaf hashes.
+// has one. It is stored as two lines, see lines.go: the fields up to Observed
+// are the entry, which the Merkle leaf hashes, the others the body.
 type Record struct {
 	// ID is set by the log: "<writer>.<sequence>".
 	ID string `json:"id"`
@@ -70,6 +74,20 @@ type Record struct {
 	// PurposeOfUse is an HL7 v3 PurposeOfUse code.
 	PurposeOfUse string `json:"purpose_of_use,omitempty"`
 
+	// Relations are the tables and views that the statement reads or writes,
+	// "<schema>.<name>".
+	Relations []string `json:"relations,omitempty"`
+	// Patients are tokens of the persons whom the statement's look-ups name.
+	Patients []string `json:"patients,omitempty"`
+	// Effect, Approvers and Status are set by the log from the body: what
+	// policy said, or an approver; on whose approval the query relies; how it
+	// ended.
+	Effect    string   `json:"effect,omitempty"`
+	Approvers []string `json:"approvers,omitempty"`
+	Status    string   `json:"status,omitempty"`
+	// Observed is what this writer saw of others, in writer.observed.
+	Observed []Observation `json:"observed,omitempty"`
+
 	Statement *Statement `json:"statement,omitempty"`
 	Decision  *Decision  `json:"decision,omitempty"`
 	Lease     *Lease     `json:"lease,omitempty"`
@@ -87,6 +105,18 @@ type Record struct {
 	// Secret is sealed by the log when the record is appended, and never
 	// written in clear.
 	Secret *Secret `json:"-"`
+	// Withheld is true in a bundle that leaves the body out.
+	Withheld bool `json:"withheld,omitempty"`
+}
+
+// Observation is what one writer saw of another: that it had announced itself,
+// and the newest checkpoint of its log.
+type Observation struct {
+	Writer string `json:"writer"`
+	// Announcement is the base64 SHA-256 of the announcement object.
+	Announcement string `json:"announcement"`
+	// Checkpoint is a signed note, "" if there was no segment yet.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // Actor is who asked.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -35,6 +34,9 @@ type header struct {
 	Durable uint64 `json:"durable"`
 	// Time is the writer's clock when the segment was made.
 	Time time.Time `json:"time"`
+	// Previous is the base64 SHA-256 of the checkpoint of the segment before,
+	// "" in the first: so the newest signature covers all segments.
+	Previous string `json:"previous,omitempty"`
 	// Subtrees are the roots of the perfect subtrees of the tree before,
 	// largest first, so that a segment can be verified by itself.
 	Subtrees []string `json:"subtrees"`
@@ -42,7 +44,8 @@ type header struct {
 
 func (h header) line() ([]byte, error) { return json.Marshal(h) }
 
-func headerDigest(line []byte) string {
+// lineDigest is the base64 SHA-256 of a header line or a checkpoint note.
+func lineDigest(line []byte) string {
 	sum := sha256.Sum256(line)
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
@@ -51,41 +54,50 @@ func headerDigest(line []byte) string {
 type segment struct {
 	header
 	headerLine []byte
-	// records are the JSON lines that the Merkle leaves hash.
-	records [][]byte
+	// records are the lines of each; the Merkle leaves hash the entries.
+	records []lines
 	// note is the signed checkpoint.
 	note []byte
+	// partial is true in a bundle that may withhold bodies.
+	partial bool
 	// after is the tree that verify found.
 	after *tree
 }
 
 // encodeSegment writes a segment object and signs the checkpoint of the tree
-// that the records, already added to it, lead to.
-func encodeSegment(h header, records [][]byte, after *tree, signer *Signer) ([]byte, error) {
+// that the entries, already added to it, lead to. It also gives the digest of
+// that checkpoint, for the next segment's header.
+func encodeSegment(h header, records []lines, after *tree, signer *Signer) (object []byte, previous string, err error) {
 	line, err := h.line()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	hash, err := after.root()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	c := Checkpoint{Origin: origin(signer.Name(), h.Writer), Size: after.size(), Root: hash, header: headerDigest(line)}
+	c := Checkpoint{Origin: origin(signer.Name(), h.Writer), Size: after.size(), Root: hash, header: lineDigest(line)}
 	signed, err := note.Sign(&note.Note{Text: c.text()}, signer)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	size := len(segmentMagic) + len(line) + 1 + len(signed)
+	return joinSegment(line, records, signed), lineDigest(signed), nil
+}
+
+// joinSegment puts a segment's parts together.
+func joinSegment(header []byte, records []lines, signed []byte) []byte {
+	size := len(segmentMagic) + len(header) + 1 + len(signed)
 	for _, r := range records {
-		size += len(r) + 1
+		size += r.size()
 	}
-	body := make([]byte, 0, size)
-	body = append(body, segmentMagic...)
-	body = append(append(body, line...), '\n')
+	out := make([]byte, 0, size)
+	out = append(out, segmentMagic...)
+	out = append(append(out, header...), '\n')
 	for _, r := range records {
-		body = append(append(body, r...), '\n')
+		out = append(append(out, r.entry...), '\n')
+		out = append(append(out, r.body...), '\n')
 	}
-	return append(body, signed...), nil
+	return append(out, signed...)
 }
 
 // parseSegment takes a segment object apart. It verifies no hash and no
@@ -106,21 +118,24 @@ func parseSegment(body []byte) (*segment, error) {
 	if s.Count == 0 || s.Count > uint64(len(rest)) {
 		return nil, fmt.Errorf("%w: the segment header counts %d records", ErrInvalid, s.Count)
 	}
-	s.records = make([][]byte, 0, min(s.Count, 1<<16))
+	s.records = make([]lines, 0, min(s.Count, 1<<16))
 	for range s.Count {
-		var record []byte
-		if record, rest, ok = bytes.Cut(rest, []byte{'\n'}); !ok {
+		var r lines
+		if r.entry, rest, ok = bytes.Cut(rest, []byte{'\n'}); ok {
+			r.body, rest, ok = bytes.Cut(rest, []byte{'\n'})
+		}
+		if !ok {
 			return nil, fmt.Errorf("%w: fewer records than the header says", ErrInvalid)
 		}
-		s.records = append(s.records, record)
+		s.records = append(s.records, r)
 	}
 	s.note = rest
 	return s, nil
 }
 
-// verify checks that the segment is whole and signed: its records, added to
+// verify checks that the segment is whole and signed: its entries, added to
 // the tree that its header describes, give the root that a trusted key signed.
-// It returns that tree. Whether it continues the log is for the caller.
+// It returns that tree. Bodies are checked as record reads them. Whether it continues the log is for the caller.
 func (s *segment) verify(trusted note.Verifiers) (*tree, Checkpoint, error) {
 	c, err := OpenCheckpoint(s.note, trusted)
 	if err != nil {
@@ -129,7 +144,7 @@ func (s *segment) verify(trusted note.Verifiers) (*tree, Checkpoint, error) {
 	if c.Writer() != s.Writer {
 		return nil, c, fmt.Errorf("%w: the checkpoint is for another writer", ErrInvalid)
 	}
-	if c.header != headerDigest(s.headerLine) {
+	if c.header != lineDigest(s.headerLine) {
 		return nil, c, fmt.Errorf("%w: the segment header is not the one that was signed", ErrInvalid)
 	}
 	before, err := s.before()
@@ -137,7 +152,7 @@ func (s *segment) verify(trusted note.Verifiers) (*tree, Checkpoint, error) {
 		return nil, c, err
 	}
 	for _, r := range s.records {
-		if err := before.add(r); err != nil {
+		if err := before.add(r.entry); err != nil {
 			return nil, c, fmt.Errorf("%w: adding a record: %w", ErrInvalid, err)
 		}
 	}
@@ -160,27 +175,38 @@ func (s *segment) before() (*tree, error) {
 	return resumeTree(s.First, edge)
 }
 
-// decodeRecord reads one record line.
-func decodeRecord(line []byte) (*Record, error) {
-	if !utf8.Valid(line) {
-		return nil, fmt.Errorf("%w: a record is not UTF-8", ErrInvalid)
-	}
-	var r Record
-	if err := json.Unmarshal(line, &r); err != nil {
-		return nil, fmt.Errorf("%w: a record is not JSON of the right form", ErrInvalid)
-	}
-	return &r, nil
-}
-
-// checkRecord is decodeRecord for the record at an index of the segment.
-func (s *segment) record(index int) (*Record, error) {
-	r, err := decodeRecord(s.records[index])
+// entry is the record at an index of the segment without its body, and the
+// digest of that.
+func (s *segment) entry(index int) (*Record, string, error) {
+	r, digest, err := decodeEntry(s.records[index].entry)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	sequence := s.First + uint64(index) // #nosec G115 -- an index is not negative
 	if r.Writer != s.Writer || r.Sequence != sequence || r.ID != recordID(s.Writer, sequence) {
-		return nil, fmt.Errorf("%w: record %d says it is another (%q)", ErrInvalid, sequence, r.ID)
+		return nil, "", fmt.Errorf("%w: record %d says it is another (%q)", ErrInvalid, sequence, r.ID)
+	}
+	return r, digest, nil
+}
+
+// record is the whole record at an index of the segment.
+func (s *segment) record(index int) (*Record, error) {
+	r, digest, err := s.entry(index)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.fill(r, index, digest); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// fill reads the body of the record at an index, whose entry tells its digest.
+func (s *segment) fill(r *Record, index int, digest string) error {
+	line := s.records[index].body
+	if s.partial && string(line) == withheld && digest != "" {
+		r.Withheld = true
+		return nil
+	}
+	return decodeBody(r, line, digest)
 }

@@ -104,18 +104,18 @@ const storageSlack = 15 * time.Second
 // error means that it could not check; what is wrong is in the report.
 func Verify(ctx context.Context, store worm.Store, trusted note.Verifiers, o Options) (*Report, error) {
 	v := &verifier{store: store, trusted: trusted, o: o, logs: make(map[string]*logState),
-		report: Report{Findings: []Finding{}, Notes: []Finding{}, Checkpoints: make(map[string]string)}}
+		approved: approved{by: make(map[string]map[string]bool)},
+		report:   Report{Findings: []Finding{}, Notes: []Finding{}, Checkpoints: make(map[string]string)}}
 	if err := v.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("verifying evidence: %w", err)
 	}
 	// Announcements are listed before logs: what they say of a log was stored
 	// before, so that a store in use gives no false findings.
-	for _, step := range []func(context.Context) error{v.listWriters, v.list, v.announcements, v.verifyLogs} {
+	for _, step := range []func(context.Context) error{v.listWriters, v.list, v.announcements, v.verifyLogs, v.conclude} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying evidence: %w", err)
 		}
 	}
-	v.conclude()
 	sortFindings(v.report.Findings)
 	sortFindings(v.report.Notes)
 	return &v.report, nil
@@ -130,9 +130,11 @@ type verifier struct {
 	trusted note.Verifiers
 	o       Options
 
-	mu     sync.Mutex
-	report Report
-	logs   map[string]*logState
+	mu       sync.Mutex
+	report   Report
+	logs     map[string]*logState
+	approved approved
+	observed []observation
 }
 
 // finding and note add to the report; they are safe for concurrent use.
@@ -181,8 +183,10 @@ type logState struct {
 	// announcement is nil if there is none that can be trusted.
 	announcement *Announcement
 	key          note.Verifier
-	// announced is true if the announcement was listed first.
+	// announced is true if the announcement was listed first; digest is of the
+	// object, base64 SHA-256.
 	announced bool
+	digest    string
 
 	// witnesses are sizes and roots that others saw.
 	witnesses []witness
@@ -190,13 +194,9 @@ type logState struct {
 	told []Predecessor
 	by   []string // whose announcement says it
 
-	end logEndState
-}
-
-// witness is a checkpoint of a log that somebody else keeps.
-type witness struct {
-	Checkpoint
-	source string
+	// marks are the ends of the segments that were read.
+	marks []mark
+	end   logEndState
 }
 
 func (v *verifier) log(writer string) *logState {
@@ -310,6 +310,7 @@ func (v *verifier) readAnnouncement(ctx context.Context, l *logState) error {
 		return err
 	}
 	v.report.Writers++
+	l.digest = lineDigest(object.Body)
 	a, announcedKey, err := openAnnouncement(object.Body, v.trusted)
 	switch {
 	case err != nil:
@@ -344,16 +345,9 @@ func (v *verifier) takePredecessors(l *logState) {
 		}
 		before.told = append(before.told, p)
 		before.by = append(before.by, l.writer)
-		if p.Checkpoint == "" {
-			continue
+		if p.Checkpoint != "" {
+			v.takeWitness(before, p.Checkpoint, announcementKey(l.writer), "the announcement of "+l.writer)
 		}
-		c, err := OpenCheckpoint([]byte(p.Checkpoint), v.trusted)
-		if err != nil || c.Writer() != p.Writer {
-			v.finding(announcementKey(l.writer), KindSignature,
-				"What it saw of its predecessor %s was not signed by that writer: the log was forged then.", p.Writer)
-			continue
-		}
-		before.witnesses = append(before.witnesses, witness{c, "the announcement of " + l.writer})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -28,6 +27,10 @@ type logEndState struct {
 	damaged bool
 	last    time.Time
 	note    string // newest checkpoint
+	// previous is the digest of the newest checkpoint.
+	previous string
+	// cut is true if the end is reported as gone.
+	cut bool
 	// closed is true after writer.closed.
 	closed bool
 	open   map[string]bool // queries with an intent and no outcome
@@ -44,7 +47,6 @@ type fetched struct {
 // by the segments read ahead.
 func (v *verifier) verifyLog(ctx context.Context, l *logState) error {
 	l.end.tree, l.end.open = newTree(), make(map[string]bool)
-	sort.Slice(l.witnesses, func(i, j int) bool { return l.witnesses[i].Size < l.witnesses[j].Size })
 	if err := v.verifyLinks(ctx, l); err != nil {
 		return err
 	}
@@ -65,11 +67,7 @@ func (v *verifier) verifyLog(ctx context.Context, l *logState) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	v.verifyEnd(l)
-	return nil
+	return err
 }
 
 // gaps reports missing segments. It returns the number of the first segment
@@ -185,6 +183,7 @@ func (v *verifier) verifySegment(l *logState, f fetched) (*segment, error) {
 		if l.end.tree, err = s.before(); err != nil {
 			return broken(KindContent, "This segment was changed: %v.", err)
 		}
+		l.end.previous = s.Previous
 	}
 	v.count(s)
 	s.after = after
@@ -232,39 +231,18 @@ func (v *verifier) continues(l *logState, s *segment) {
 	case s.First != l.end.tree.size():
 		v.finding(key, KindForked, "This segment begins at record %d but the log before it has %d: "+
 			"it belongs to another history.", s.First, l.end.tree.size())
-	case !sameRoot(before, l.end.tree):
+	case !sameRoot(before, l.end.tree) || s.Previous != l.end.previous:
 		v.finding(key, KindForked, "This segment continues a log with other records before it: the log has two histories.")
 	}
 	v.checkLinks(l, s.Segment, v.records(l, s, key))
-	l.end.tree, l.end.note = s.after, string(s.note)
-	v.compareWitnesses(l, key)
+	l.end.tree, l.end.note, l.end.previous = s.after, string(s.note), lineDigest(s.note)
+	l.mark(s.Segment)
 }
 
 func sameRoot(a, b *tree) bool {
 	ra, errA := a.root()
 	rb, errB := b.root()
 	return errA == nil && errB == nil && bytes.Equal(ra, rb)
-}
-
-// compareWitnesses compares the log with the checkpoints of this size, and
-// those that were passed: every honest checkpoint is at a segment's end.
-func (v *verifier) compareWitnesses(l *logState, key string) {
-	size := l.end.tree.size()
-	hash, err := l.end.tree.root()
-	if err != nil {
-		return
-	}
-	for len(l.witnesses) > 0 && l.witnesses[0].Size <= size {
-		w := l.witnesses[0]
-		l.witnesses = l.witnesses[1:]
-		if w.Size < size && l.end.damaged {
-			continue // of a segment that is reported
-		}
-		if w.Size != size || !bytes.Equal(w.Root, hash) {
-			v.finding(key, KindForked, "The log differs from what was signed before: %s has another root at %d records.",
-				w.source, w.Size)
-		}
-	}
 }
 
 // verifyLinks reads each link: it must hold its own key.
@@ -342,12 +320,6 @@ func (v *verifier) fresh(l *logState, last time.Time) bool {
 // verifyEnd judges how the log ends.
 func (v *verifier) verifyEnd(l *logState) {
 	next := segmentKey(l.writer, l.end.next)
-	for _, w := range l.witnesses {
-		if l.end.tree == nil {
-			break // the last segment is reported as broken
-		}
-		v.finding(next, KindCut, "The end of the log is gone: %s is of %d records.", w.source, w.Size)
-	}
 	for number, queries := range l.links {
 		if number >= l.end.next && !l.end.closed || l.end.damaged {
 			continue // stored beside a segment that was not, by a writer that died
@@ -364,7 +336,7 @@ func (v *verifier) verifyEnd(l *logState) {
 	v.mu.Unlock()
 	switch explained, by := v.explained(l); {
 	case l.end.closed:
-	case len(l.witnesses) > 0, l.end.damaged: // reported
+	case l.end.cut, l.end.damaged: // reported
 	case explained:
 		v.note(next, KindCut, "The writer died without closing its log. The announcement of %s says that it ended here.", by)
 	case v.fresh(l, v.lastSeen(l)):
@@ -394,10 +366,20 @@ func (v *verifier) explained(l *logState) (bool, string) {
 }
 
 // conclude checks what concerns several objects at once.
-func (v *verifier) conclude() {
+func (v *verifier) conclude(ctx context.Context) error {
 	if len(v.logs) == 0 {
 		v.finding(root, KindMissing, "%s", "There is no evidence at all.")
 	}
+	if err := v.observers(ctx); err != nil {
+		return err
+	}
+	for _, l := range v.logs {
+		if err := v.compareWitnesses(ctx, l); err != nil {
+			return err
+		}
+		v.verifyEnd(l)
+	}
+	return v.approvals(ctx)
 }
 
 // recordFinding is a finding about one record.

@@ -302,11 +302,11 @@ func forge(t *testing.T, path string, r *recording) {
 	must(t, err)
 	after, err := s.before()
 	must(t, err)
-	s.records[0] = bytes.Replace(s.records[0], []byte("agent"), []byte("angel"), 1)
+	s.records[0].entry = bytes.Replace(s.records[0].entry, []byte("agent"), []byte("angel"), 1)
 	for _, record := range s.records {
-		must(t, after.add(record))
+		must(t, after.add(record.entry))
 	}
-	forged, err := encodeSegment(s.header, s.records, after, forger)
+	forged, _, err := encodeSegment(s.header, s.records, after, forger)
 	must(t, err)
 	must(t, os.Remove(file))
 	must(t, os.WriteFile(file, forged, 0o600))
