@@ -254,6 +254,9 @@ type Lookup struct {
 	Class  string            `json:"class"`
 	// Param is the client parameter compared with, or -1 for a literal.
 	Param int `json:"param"`
+	// Literal is what is compared with if Param is -1. It never leaves the
+	// gateway: recordings hold a token of it.
+	Literal string `json:"-"`
 }
 
 // Shape is the statement's form, for rules. The JSON names are what CEL sees.

@@ -57,9 +57,7 @@ func (c *call) approvalRequest(now, expires time.Time, quorum int) approvals.Req
 	if c.p.OnBehalfOf != "" {
 		r.OnBehalfOf = c.p.Issuer + "#" + c.p.OnBehalfOf
 	}
-	for _, rel := range c.st.Relations {
-		r.Relations = append(r.Relations, rel.Schema+"."+rel.Name)
-	}
+	r.Relations = relationNames(c.st)
 	for _, use := range c.st.Uses {
 		r.Columns = append(r.Columns, approvals.Column{
 			Name: use.Column.String(), Class: use.Class, Use: string(use.Kind), Seen: string(use.Seen),
@@ -318,7 +316,7 @@ func (g *Gateway) recordStep(ctx context.Context, kind evidence.Type, p *identit
 ) error {
 	_, err := g.append(ctx, &evidence.Record{
 		Type: kind, QueryID: s.Request.ID, SessionID: s.Request.SessionID, RequestID: m.RequestID,
-		Connection: s.Request.Connection, Actor: actor(p, m), Approval: step,
+		Connection: s.Request.Connection, Actor: actor(p, m), Approval: step, Relations: s.Request.Relations,
 		Statement: &evidence.Statement{SHA256: s.Request.Binding, Normalized: s.Request.Normalized, Kind: s.Request.Kind},
 		Data:      map[string]string{"transport": m.Transport},
 	})

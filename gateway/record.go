@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -81,6 +82,7 @@ func (c *call) record(kind evidence.Type) *evidence.Record {
 	}
 	if st := c.st; st != nil {
 		r.Statement.Kind, r.Statement.Normalized, r.Statement.Fingerprint = string(st.Kind), st.Normalized, st.Fingerprint
+		r.Relations, r.Patients = relationNames(st), c.patients()
 		r.Statement.Relations, r.Statement.Uses = mustJSON(st.Relations), mustJSON(st.Uses)
 		r.Statement.Aggregate = tellsOfGroups(st)
 		r.Statement.Functions, r.Statement.Writes = mustJSON(st.Functions), mustJSON(st.Writes)
@@ -102,6 +104,34 @@ func (c *call) record(kind evidence.Type) *evidence.Record {
 		r.Secret = c.secret() // the intent, once written, carries it
 	}
 	return r
+}
+
+func relationNames(st *connectors.Statement) (names []string) {
+	for _, rel := range st.Relations {
+		if name := rel.Schema + "." + rel.Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// patients are tokens of the persons whom the statement's look-ups name,
+// "<class>:<token>": for an accounting of disclosures (45 CFR 164.528).
+func (c *call) patients() (tokens []string) {
+	for _, l := range c.st.Lookups {
+		value := l.Literal
+		if l.Param >= 0 {
+			value = c.params[l.Param].Text
+		}
+		if value == "" {
+			continue
+		}
+		token := string(c.g.cfg.Tokens.AppendToken([]byte(l.Class+":"), l.Class, []byte(value)))
+		if !slices.Contains(tokens, token) {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
 }
 
 func (c *call) intentRecord() *evidence.Record { return c.record(evidence.TypeIntent) }

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pingcap/tidb/pkg/parser/ast"
@@ -57,11 +58,28 @@ func (a *analysis) lookup(e ast.ExprNode, s *scope, kind connectors.UseKind) (bo
 	l := connectors.Lookup{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
 	if m, ok := value.(*test_driver.ParamMarkerExpr); ok {
 		l.Param = m.Order
+	} else if v, ok := value.(*test_driver.ValueExpr); ok {
+		l.Literal = literalText(v)
 	}
 	a.st.Lookups = append(a.st.Lookups, l)
 	f.source.filtered = true
 	f.source.person = f.source.person || kind == connectors.UsePredicate
 	return true, nil
+}
+
+// literalText is a literal's value as text, "" for kinds that name nobody.
+func literalText(v *test_driver.ValueExpr) string {
+	switch v.Kind() {
+	case test_driver.KindString, test_driver.KindBytes:
+		return v.GetString()
+	case test_driver.KindInt64:
+		return strconv.FormatInt(v.GetInt64(), 10)
+	case test_driver.KindUint64:
+		return strconv.FormatUint(v.GetUint64(), 10)
+	case test_driver.KindMysqlDecimal:
+		return v.GetMysqlDecimal().String()
+	}
+	return ""
 }
 
 // exact makes a lookup compare in the column's own type. A text beside a number

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strconv"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -65,11 +66,24 @@ func (a *analysis) lookup(n *pg.Node, s *scope, kind connectors.UseKind) (bool, 
 	l := connectors.Lookup{Column: f.column.origin, Class: f.column.class.Name, Param: -1}
 	if p := bare(value).GetParamRef(); p != nil {
 		l.Param = int(p.Number) - 1
+	} else {
+		l.Literal = literalText(bare(value).GetAConst())
 	}
 	a.st.Lookups = append(a.st.Lookups, l)
 	f.source.filtered = true
 	f.source.person = f.source.person || kind == connectors.UsePredicate
 	return true, nil
+}
+
+// literalText is a literal's value as text.
+func literalText(c *pg.A_Const) string {
+	switch {
+	case c.GetSval() != nil:
+		return c.GetSval().Sval
+	case c.GetIval() != nil:
+		return strconv.Itoa(int(c.GetIval().Ival))
+	}
+	return c.GetFval().GetFval()
 }
 
 // bare is a constant without its casts.
