@@ -181,6 +181,9 @@ type Evidence struct {
 	Auditors []string `yaml:"auditors"`
 	// Heartbeat between checkpoints of an idle log. Default 1m.
 	Heartbeat Duration `yaml:"heartbeat"`
+	// Observe is how often the gateway records how far the logs of the others
+	// are. Default 5m.
+	Observe Duration `yaml:"observe"`
 }
 
 // Approvals is how risky statements wait.

@@ -31,7 +31,9 @@ func (a *AppRole) defaults() { a.Mount = "approle" }
 
 func (s *Store) defaults() { s.Retention = Duration(6 * Year) }
 
-func (e *Evidence) defaults() { e.Heartbeat = Duration(time.Minute) }
+func (e *Evidence) defaults() {
+	e.Heartbeat, e.Observe = Duration(time.Minute), Duration(5*time.Minute)
+}
 
 func (a *Approvals) defaults() { a.Expires = Duration(24 * time.Hour) }
 

@@ -73,6 +73,7 @@ func (v validator) s3(s *S3) (local bool) {
 func (v validator) evidence(c *Config) {
 	v.secret([]string{"evidence", "signing_key"}, c.Evidence.SigningKey)
 	v.positive([]string{"evidence", "heartbeat"}, int64(c.Evidence.Heartbeat))
+	v.positive([]string{"evidence", "observe"}, int64(c.Evidence.Observe))
 	if name := c.Evidence.VerifierKeys; name != "" {
 		if _, err := readPlain(name); err != nil && !v.offline {
 			v.wrong([]string{"evidence", "verifier_keys"}, "%v", err)

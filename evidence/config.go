@@ -28,6 +28,8 @@ type Config struct {
 	// Heartbeat is the longest silence of the log; it bounds how much a cut
 	// tail can hide. 30 s.
 	Heartbeat time.Duration
+	// Observe is how often the writer looks at other writers' logs. 5 min.
+	Observe time.Duration
 	// RetryWindow is how long a record waits for a failing store before its
 	// Append fails. 5 s.
 	RetryWindow time.Duration
@@ -64,6 +66,7 @@ func (c *Config) check() error {
 		return err
 	}
 	setDefault(&c.Heartbeat, 30*time.Second)
+	setDefault(&c.Observe, 5*time.Minute)
 	setDefault(&c.RetryWindow, 5*time.Second)
 	setDefault(&c.MaxBatchBytes, 4<<20)
 	setDefault(&c.MaxBatchRecords, 1024)

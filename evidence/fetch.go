@@ -111,7 +111,7 @@ func (m *manifest) addCheckpoints(ctx context.Context, copied worm.Store) error 
 		return err
 	}
 	for writer := range writers {
-		end, err := logEnd(ctx, copied, writer)
+		end, err := logEnd(ctx, copied, writer, 0)
 		if err != nil {
 			return err
 		}

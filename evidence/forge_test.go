@@ -175,7 +175,11 @@ func TestGapOfARunningWriter(t *testing.T) {
 	w := newWorld(t)
 	r := record(t, w)
 	// Without the successors that explain it.
-	lone := without{without{w.store, announcementKey(r.last)}, root + r.last}
+	lone := worm.Store(w.store)
+	for _, writer := range []string{r.last, r.other} {
+		lone = without{without{lone, announcementKey(writer)}, root + writer}
+	}
+	lone = without{lone, linksDir}
 	wantKinds(t, lone, w, Options{})
 	found := wantKinds(t, lone, w, Options{Now: time.Now().Add(time.Hour)}, KindMissing)
 	if found[0].Object != segmentKey(r.died, r.gap) {

@@ -110,6 +110,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		return nil, fmt.Errorf("opening evidence log: %w", err)
 	}
 	l.workers.Go(l.beat)
+	o := &observer{store: l.cfg.Store, self: l.writer, seen: make(map[string]*sighting)}
+	l.lookAround(o)
+	l.workers.Go(func() { l.watch(o) })
 	return l, nil
 }
 

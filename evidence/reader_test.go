@@ -133,7 +133,7 @@ func TestRecords(t *testing.T) {
 		f    Filter
 		want int
 	}{
-		{Filter{}, 42},
+		{Filter{}, 43},
 		{Filter{Since: start.Add(30 * time.Second)}, 40},
 		{Filter{Since: start.Add(10 * time.Minute), Until: start.Add(20 * time.Minute)}, 10},
 		{Filter{Until: start}, 0},

@@ -31,7 +31,7 @@ func survey(ctx context.Context, store worm.Store, instance string) ([]Predecess
 		if known && before.Closed {
 			continue
 		}
-		end, err := logEnd(ctx, store, names[i])
+		end, err := logEnd(ctx, store, names[i], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -78,10 +78,10 @@ func collectTold(ctx context.Context, store worm.Store, writer string, told map[
 	return nil
 }
 
-// logEnd looks at the end of a writer's log.
-func logEnd(ctx context.Context, store worm.Store, writer string) (*Predecessor, error) {
+// logEnd looks at the end of a writer's log, of which so many segments are known.
+func logEnd(ctx context.Context, store worm.Store, writer string, known uint64) (*Predecessor, error) {
 	end := &Predecessor{Writer: writer}
-	numbers, err := lastNumbers(ctx, store, writer)
+	numbers, err := lastNumbers(ctx, store, writer, known)
 	if err != nil {
 		return nil, err
 	}
@@ -136,14 +136,15 @@ func (p *Predecessor) take(body []byte) error {
 
 // lastNumbers are the numbers of a writer's last segments, at least one more
 // than can be in flight if there are so many.
-func lastNumbers(ctx context.Context, store worm.Store, writer string) ([]uint64, error) {
+func lastNumbers(ctx context.Context, store worm.Store, writer string, known uint64) ([]uint64, error) {
 	// Double a lower bound, then halve the way back: few listings for any length.
 	any := func(from uint64) (bool, error) {
 		found := false
 		err := listSegments(ctx, store, writer, from, func(uint64) bool { found = true; return false })
 		return found, err
 	}
-	low, high := uint64(0), uint64(1) // something from low on; nothing from high on, at the end
+	low := known - min(known, 1) // something from low on, unless there is nothing at all
+	high := low + 1              // nothing from high on, at the end
 	for {
 		found, err := any(high)
 		if err != nil {
@@ -152,7 +153,7 @@ func lastNumbers(ctx context.Context, store worm.Store, writer string) ([]uint64
 		if !found {
 			break
 		}
-		low, high = high, high*2
+		low, high = high, high+2*(high-low)
 	}
 	for high-low > maxInFlight {
 		middle := low + (high-low)/2

@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	}
 	s.log, err = evidence.Open(ctx, evidence.Config{
 		Store: store, Name: cfg.Instance, Signer: signer, Auditors: auditors, GatewayVersion: version,
-		ConfigDigest: digest(cfg), Heartbeat: time.Duration(cfg.Evidence.Heartbeat), Logger: logger,
+		ConfigDigest: digest(cfg), Heartbeat: time.Duration(cfg.Evidence.Heartbeat), Observe: time.Duration(cfg.Evidence.Observe), Logger: logger,
 	})
 	if err != nil {
 		return nil, err
