@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -20,14 +21,13 @@ const pendingRetry = 5 * time.Second
 // can approve, never a request that was not recorded.
 func (c *call) pend(ctx context.Context) (*Answer, error) {
 	now := c.g.cfg.Clock().UTC()
-	ttl, quorum := c.g.cfg.ApprovalTTL, 1
+	ttl := c.g.cfg.ApprovalTTL
 	for _, m := range c.decision.Matched { // the strictest of the rules that matched
 		if m.Expires > 0 && m.Expires < ttl {
 			ttl = m.Expires
 		}
-		quorum = max(quorum, m.Approvals)
 	}
-	request := c.approvalRequest(now, now.Add(ttl), quorum)
+	request := c.approvalRequest(now, now.Add(ttl), c.quorum())
 	record := c.record(evidence.TypeApprovalRequested)
 	record.Approval = &evidence.Approval{Rule: request.Reasons[0].Rule, ExpiresAt: &request.Expires}
 	record.Result = &evidence.Result{Status: string(approvals.Pending), Affected: -1}
@@ -43,6 +43,16 @@ func (c *call) pend(ctx context.Context) (*Answer, error) {
 		return nil, err
 	}
 	return c.g.pendingAnswer(&approvals.Status{Request: request, State: approvals.Pending}), nil
+}
+
+// quorum is how many people must approve: as the strictest of the rules that
+// matched says.
+func (c *call) quorum() int {
+	quorum := 1
+	for _, m := range c.decision.Matched {
+		quorum = max(quorum, m.Approvals)
+	}
+	return quorum
 }
 
 func (c *call) approvalRequest(now, expires time.Time, quorum int) approvals.Request {
@@ -279,8 +289,9 @@ func (g *Gateway) Approval(ctx context.Context, p *identity.Principal, id string
 	return view, nil
 }
 
-// Decide approves or denies. The vote itself is a create-once object; the
-// record in the log follows it, and without that the caller is told to repeat.
+// Decide approves or denies. The record of it comes first: a vote without it
+// counts for nothing (checkApproved), so that nobody who can write to the store
+// can approve.
 func (g *Gateway) Decide(ctx context.Context, p *identity.Principal, id string, approve bool, comment string, m Meta) (*approvals.Status, error) {
 	status, err := g.cfg.Requests.Get(ctx, id)
 	if err != nil {
@@ -292,6 +303,15 @@ func (g *Gateway) Decide(ctx context.Context, p *identity.Principal, id string, 
 		}
 		return nil, notFound()
 	}
+	step := &evidence.Approval{Decision: "deny"}
+	if approve {
+		step.Decision = "approve"
+	}
+	if mayNotDecide(p, status) == "" {
+		if err := g.recordStep(ctx, evidence.TypeApprovalDecided, p, status, step, m); err != nil {
+			return nil, err
+		}
+	}
 	decided, err := g.cfg.Requests.Decide(ctx, id, approvals.Vote{
 		Version: 1, ID: id, Approver: p.Key(), Name: p.Name, Approve: approve, Comment: comment,
 		At: g.cfg.Clock().UTC(), AuthTime: p.AuthTime.UTC(), Binding: status.Request.Binding, Nonce: newSalt(),
@@ -299,15 +319,48 @@ func (g *Gateway) Decide(ctx context.Context, p *identity.Principal, id string, 
 	if err != nil {
 		return nil, g.Reject(ctx, p, withID(g.problem(ctx, err), id), m, status.Request.Connection)
 	}
-	word := "deny"
-	if approve {
-		word = "approve"
-	}
-	step := &evidence.Approval{Decision: word}
-	if err := g.recordStep(ctx, evidence.TypeApprovalDecided, p, decided, step, m); err != nil {
-		return nil, err
-	}
 	return decided, nil
+}
+
+// checkApproved refuses to run what no signed log says was approved by enough
+// people, none of whom asked for it. What the store holds of votes is not
+// believed: anybody who can write there could have put it there.
+func (c *call) checkApproved(ctx context.Context) error {
+	if c.approved == nil {
+		return nil
+	}
+	if c.approvers == nil {
+		records, err := c.g.cfg.Recordings.Find(ctx, c.id)
+		if err != nil {
+			return err
+		}
+		c.approvers = c.approversIn(records)
+	}
+	if len(c.approvers) >= c.quorum() {
+		return nil
+	}
+	return &Problem{Code: CodeNotApproved, Detail: "The approval is not in the recordings, so nobody can prove that it was given.",
+		Hint: "Send the statement again. Whoever runs the gateway should look at why: chaperone evidence verify."}
+}
+
+// approversIn are the keys of those who, as records say, approved exactly this.
+func (c *call) approversIn(records []evidence.Record) []string {
+	keys := []string{}
+	voted := func(key string) bool {
+		return slices.ContainsFunc(c.approved.Votes, func(v approvals.Vote) bool { return v.Approve && v.Approver == key })
+	}
+	for i := range records {
+		r := &records[i]
+		if r.Type != evidence.TypeApprovalDecided || r.Approval == nil || r.Approval.Decision != "approve" || r.Actor == nil ||
+			r.Statement == nil || r.Statement.SHA256 != c.approved.Request.Binding {
+			continue
+		}
+		key := r.Actor.Issuer + "#" + r.Actor.Subject
+		if key != c.p.Key() && key != c.p.Issuer+"#"+c.p.OnBehalfOf && voted(key) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // recordStep makes a step of an approval durable.

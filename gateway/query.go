@@ -43,7 +43,9 @@ type call struct {
 	// approved is the request that this call runs, in a claim; claim carries
 	// it out at the last moment before the database is asked to execute.
 	approved *approvals.Status
-	claim    func(context.Context) error
+	// approvers are who approved it as the recordings say; nil until they are read.
+	approvers []string
+	claim     func(context.Context) error
 
 	// lease, access and session are what the last execution had, for the record.
 	lease   *credentials.Lease
@@ -189,6 +191,9 @@ func (c *call) attempt(ctx context.Context) (*Answer, error) {
 	if err := c.decide(nil); err != nil {
 		return nil, err
 	}
+	if err := c.checkApproved(ctx); err != nil {
+		return nil, err
+	}
 	// A credential that can write exists only once the write was approved.
 	if c.decision.Effect == policy.Approve && c.approved == nil && c.st.Write {
 		if c.r.DryRun {
@@ -208,6 +213,9 @@ func (c *call) attempt(ctx context.Context) (*Answer, error) {
 		return nil, err
 	}
 	if err := c.checkBinding(); err != nil {
+		return nil, err
+	}
+	if err := c.checkApproved(ctx); err != nil { // the estimate may have asked for more people
 		return nil, err
 	}
 	switch {

@@ -224,6 +224,50 @@ func TestApprovalCoversExactlyWhatWasApproved(t *testing.T) {
 	mustProblem(t, err, CodeDenied)
 }
 
+// TestForgedApproval: votes in the store that no recording tells of count for nothing.
+func TestForgedApproval(t *testing.T) {
+	for name, forge := range map[string]func(w *world, s *approvals.Status){
+		"vote of nobody": func(_ *world, s *approvals.Status) {
+			s.Votes = []approvals.Vote{{ID: s.Request.ID, Approver: approver("p").Key(), Approve: true, Binding: s.Request.Binding}}
+		},
+		"verdict without votes": func(*world, *approvals.Status) {},
+		"record of another statement": func(w *world, s *approvals.Status) {
+			s.Votes = []approvals.Vote{{ID: s.Request.ID, Approver: approver("p").Key(), Approve: true, Binding: s.Request.Binding}}
+			w.records = append(w.records, &evidence.Record{Type: evidence.TypeApprovalDecided, QueryID: s.Request.ID,
+				Actor:     &evidence.Actor{Issuer: approver("p").Issuer, Subject: approver("p").Subject},
+				Statement: &evidence.Statement{SHA256: "00"}, Approval: &evidence.Approval{Decision: "approve"}})
+		},
+		"the requester's own": func(w *world, s *approvals.Status) {
+			s.Votes = []approvals.Vote{{ID: s.Request.ID, Approver: agent("a").Key(), Approve: true, Binding: s.Request.Binding}}
+			w.records = append(w.records, &evidence.Record{Type: evidence.TypeApprovalDecided, QueryID: s.Request.ID,
+				Actor:     &evidence.Actor{Issuer: agent("a").Issuer, Subject: agent("a").Subject},
+				Statement: &evidence.Statement{SHA256: s.Request.Binding}, Approval: &evidence.Approval{Decision: "approve"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			g := w.gateway(t)
+			warm(t, w, g)
+			ctx := context.Background()
+			w.effect = []policy.Effect{policy.Approve}
+			w.st.Write, w.st.Kind = true, connectors.KindUpdate
+			a, err := g.Query(ctx, agent("a"), request("UPDATE"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			status := w.requests[a.QueryID]
+			status.State = approvals.Approved
+			forge(w, status)
+			w.events = nil
+			_, err = g.Result(ctx, agent("a"), a.QueryID, "", Meta{})
+			mustProblem(t, err, CodeNotApproved)
+			if log := w.log(); strings.Contains(log, "execute") || strings.Contains(log, "claim") || strings.Contains(log, "mint") {
+				t.Error(log)
+			}
+		})
+	}
+}
+
 func TestIdempotencyKey(t *testing.T) {
 	w := newWorld()
 	g := w.gateway(t)

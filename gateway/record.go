@@ -92,13 +92,7 @@ func (c *call) record(kind evidence.Type) *evidence.Record {
 		r.Lease = leaseRecord(c.lease, c.access)
 	}
 	if c.approved != nil {
-		approvers := []string{}
-		for _, v := range c.approved.Votes {
-			if v.Approve {
-				approvers = append(approvers, v.Approver)
-			}
-		}
-		r.Approval = &evidence.Approval{Decision: "approve", Approvers: approvers, ExpiresAt: &c.approved.Request.Expires}
+		r.Approval = &evidence.Approval{Decision: "approve", Approvers: c.approvers, ExpiresAt: &c.approved.Request.Expires}
 	}
 	if !c.intent {
 		r.Secret = c.secret() // the intent, once written, carries it
