@@ -6,32 +6,56 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sort"
 	"time"
 )
 
-// Filter chooses records. Zero fields choose all.
+// Filter chooses records. Zero fields choose all. As JSON it is the filter of a
+// bundle's manifest.
 type Filter struct {
 	// Since and Until bound Record.Time: at or after Since, before Until.
-	Since, Until time.Time
-	QueryID      string
-	SessionID    string
-	// Principal is the subject, or "<issuer>#<subject>".
-	Principal  string
-	Connection string
+	Since time.Time `json:"-"`
+	Until time.Time `json:"-"`
+	// Principal is the subject who asked or for whom, or "<issuer>#<subject>".
+	Principal  string `json:"principal,omitempty"`
+	Connection string `json:"connection,omitempty"`
+	SessionID  string `json:"session_id,omitempty"`
+	QueryID    string `json:"query_id,omitempty"`
+	// Relation is "<schema>.<name>", Patient a token "<class>:<token>".
+	Relation string `json:"relation,omitempty"`
+	Patient  string `json:"patient,omitempty"`
+	Effect   string `json:"effect,omitempty"`
+	Status   string `json:"status,omitempty"`
+}
+
+// all reports whether it chooses every record of the period.
+func (f Filter) all() bool { return f == Filter{Since: f.Since, Until: f.Until} }
+
+// within reports whether a time is in the period.
+func (f Filter) within(t time.Time) bool {
+	return (f.Since.IsZero() || !t.Before(f.Since)) && (f.Until.IsZero() || t.Before(f.Until))
 }
 
 func (f Filter) matches(r *Record) bool {
-	switch {
-	case !f.Since.IsZero() && r.Time.Before(f.Since), !f.Until.IsZero() && !r.Time.Before(f.Until):
+	is := func(want, got string) bool { return want == "" || want == got }
+	return f.within(r.Time) && is(f.Connection, r.Connection) && is(f.SessionID, r.SessionID) && is(f.QueryID, r.QueryID) &&
+		is(f.Effect, r.Effect) && is(f.Status, r.Status) && (f.Principal == "" || r.Actor.is(f.Principal)) &&
+		(f.Relation == "" || slices.Contains(r.Relations, f.Relation)) &&
+		(f.Patient == "" || slices.Contains(r.Patients, f.Patient))
+}
+
+// is reports whether a principal asked, or was asked for.
+func (a *Actor) is(principal string) bool {
+	if a == nil {
 		return false
-	case f.QueryID != "" && r.QueryID != f.QueryID, f.SessionID != "" && r.SessionID != f.SessionID,
-		f.Connection != "" && r.Connection != f.Connection:
-		return false
-	case f.Principal != "":
-		return r.Actor != nil && (r.Actor.Subject == f.Principal || r.Actor.Issuer+"#"+r.Actor.Subject == f.Principal)
 	}
-	return true
+	for _, subject := range []string{a.Subject, a.OnBehalfOf} {
+		if subject != "" && (subject == principal || a.Issuer+"#"+subject == principal) {
+			return true
+		}
+	}
+	return false
 }
 
 // Records calls yield with the records of all writers that the filter chooses,
@@ -45,23 +69,37 @@ func (r *Reader) Records(ctx context.Context, f Filter, yield func(*Record) bool
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	streams := make(merge, 0, len(names))
-	defer func() {
-		for _, s := range streams {
-			s.close()
-		}
-	}()
 	for _, name := range names {
 		_, started, err := parseWriter(name)
 		if err != nil || !f.Until.IsZero() && !started.Before(f.Until) {
 			continue
 		}
-		streams = append(streams, &stream{writer: name, next: started})
+		streams = append(streams, &stream{writer: name, next: started, open: func() (iter.Seq2[*Record, error], error) {
+			from := uint64(0)
+			if !f.Since.IsZero() {
+				var err error
+				if from, err = r.seek(ctx, name, f.Since); err != nil {
+					return nil, err
+				}
+			}
+			return r.sequence(ctx, name, from), nil
+		}})
 	}
+	return streams.merge(f, yield)
+}
+
+// merge calls yield with the records that the filter chooses, by time.
+func (streams merge) merge(f Filter, yield func(*Record) bool) error {
+	defer func() {
+		for _, s := range streams {
+			s.close()
+		}
+	}()
 	sort.Sort(streams)
 	for len(streams) > 0 {
 		s := streams[0]
 		record := s.record
-		more, err := s.advance(ctx, r, f)
+		more, err := s.advance(f)
 		if err != nil {
 			return fmt.Errorf("reading records of %s: %w", s.writer, err)
 		}
@@ -84,6 +122,7 @@ type stream struct {
 	writer string
 	next   time.Time // of record, or the writer's start before it is opened
 	record *Record
+	open   func() (iter.Seq2[*Record, error], error)
 	pull   func() (*Record, error, bool)
 	end    func()
 }
@@ -95,16 +134,13 @@ func (s *stream) close() {
 }
 
 // advance takes the next record, and reports whether there is one.
-func (s *stream) advance(ctx context.Context, r *Reader, f Filter) (bool, error) {
+func (s *stream) advance(f Filter) (bool, error) {
 	if s.pull == nil {
-		from := uint64(0)
-		if !f.Since.IsZero() {
-			var err error
-			if from, err = r.seek(ctx, s.writer, f.Since); err != nil {
-				return false, err
-			}
+		records, err := s.open()
+		if err != nil {
+			return false, err
 		}
-		s.pull, s.end = iter.Pull2(r.sequence(ctx, s.writer, from))
+		s.pull, s.end = iter.Pull2(records)
 	}
 	record, err, ok := s.pull()
 	if !ok || err != nil {

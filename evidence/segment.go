@@ -108,14 +108,15 @@ func parseSegment(body []byte) (*segment, error) {
 		return nil, fmt.Errorf("%w: not a segment of version 1", ErrInvalid)
 	}
 	line, rest, ok := bytes.Cut(rest, []byte{'\n'})
-	if !ok || len(line) > maxHeader {
+	if !ok {
 		return nil, fmt.Errorf("%w: no segment header", ErrInvalid)
 	}
-	s := &segment{headerLine: line}
-	if err := json.Unmarshal(line, &s.header); err != nil {
-		return nil, fmt.Errorf("%w: the segment header is not JSON of the right form", ErrInvalid)
+	h, err := parseHeader(line)
+	if err != nil {
+		return nil, err
 	}
-	if s.Count == 0 || s.Count > uint64(len(rest)) {
+	s := &segment{header: h, headerLine: line}
+	if s.Count > uint64(len(rest)) {
 		return nil, fmt.Errorf("%w: the segment header counts %d records", ErrInvalid, s.Count)
 	}
 	s.records = make([]lines, 0, min(s.Count, 1<<16))
@@ -131,6 +132,19 @@ func parseSegment(body []byte) (*segment, error) {
 	}
 	s.note = rest
 	return s, nil
+}
+
+func parseHeader(line []byte) (h header, err error) {
+	if len(line) > maxHeader {
+		return h, fmt.Errorf("%w: no segment header", ErrInvalid)
+	}
+	if err := json.Unmarshal(line, &h); err != nil {
+		return h, fmt.Errorf("%w: the segment header is not JSON of the right form", ErrInvalid)
+	}
+	if h.Count == 0 {
+		return h, fmt.Errorf("%w: the segment header counts no records", ErrInvalid)
+	}
+	return h, nil
 }
 
 // verify checks that the segment is whole and signed: its entries, added to

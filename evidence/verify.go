@@ -135,6 +135,7 @@ type verifier struct {
 	logs     map[string]*logState
 	approved approved
 	observed []observation
+	bundle   *bundleVerifier // nil for a whole store
 }
 
 // finding and note add to the report; they are safe for concurrent use.
@@ -167,9 +168,6 @@ func (v *verifier) prepare(ctx context.Context) error {
 	if v.o.ClockSkew <= 0 {
 		v.o.ClockSkew = 5 * time.Minute
 	}
-	if v.o.Parallel <= 0 {
-		v.o.Parallel = runtime.NumCPU()
-	}
 	return nil
 }
 
@@ -196,7 +194,9 @@ type logState struct {
 
 	// marks are the ends of the segments that were read.
 	marks []mark
-	end   logEndState
+	// partial is true for a run of a bundle.
+	partial bool
+	end     logEndState
 }
 
 func (v *verifier) log(writer string) *logState {
@@ -358,6 +358,9 @@ func (v *verifier) takeCheckpoint(text string) error {
 		return fmt.Errorf("reading a known checkpoint: %w", err)
 	}
 	l, known := v.logs[c.Writer()]
+	if !known && v.bundle.before(c.Writer()) {
+		return nil
+	}
 	if !known {
 		v.finding(announcementKey(c.Writer()), KindMissing,
 			"Writer %s is gone with its whole log: a checkpoint that you kept is of it.", c.Writer())
@@ -367,10 +370,17 @@ func (v *verifier) takeCheckpoint(text string) error {
 	return nil
 }
 
+func (v *verifier) parallel() int {
+	if v.o.Parallel <= 0 {
+		return runtime.NumCPU()
+	}
+	return v.o.Parallel
+}
+
 // verifyLogs verifies each writer's log, several at once.
 func (v *verifier) verifyLogs(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(v.o.Parallel)
+	group.SetLimit(v.parallel())
 	for _, l := range v.logs {
 		group.Go(func() error { return v.verifyLog(ctx, l) })
 	}

@@ -148,46 +148,64 @@ func (v *verifier) fetchAll(ctx context.Context, l *logState, use func(fetched) 
 // verifySegment checks a segment by itself. It returns nil if it is broken.
 func (v *verifier) verifySegment(l *logState, f fetched) (*segment, error) {
 	key := segmentKey(l.writer, f.number)
-	broken := func(kind Kind, format string, args ...any) (*segment, error) {
-		v.finding(key, kind, format, args...)
-		l.end.tree, l.end.damaged = nil, true
-		delete(l.links, f.number)
-		return nil, nil
-	}
 	switch {
 	case errors.Is(f.err, worm.ErrNotFound):
-		return broken(KindMissing, "This segment is listed but cannot be read.")
+		v.broken(l, f.number, KindMissing, "This segment is listed but cannot be read.")
+		return nil, nil
 	case errors.Is(f.err, worm.ErrTooLarge):
-		return broken(KindMalformed, "This segment is larger than any that a gateway writes.")
+		v.broken(l, f.number, KindMalformed, "This segment is larger than any that a gateway writes.")
+		return nil, nil
 	case f.err != nil:
 		return nil, f.err
 	}
 	s, err := parseSegment(f.object.Body)
 	if err != nil {
-		return broken(KindMalformed, "This segment was changed: %v.", err)
+		v.broken(l, f.number, KindMalformed, "This segment was changed: %v.", err)
+		return nil, nil
 	}
-	if s.Writer != l.writer || s.Segment != f.number {
-		return broken(KindMisplaced, "Under this key is %s: segments were swapped, renamed or copied.",
-			segmentKey(s.Writer, s.Segment))
-	}
-	after, c, err := s.verify(v.keysOf(l))
-	if err != nil {
-		if c.Origin == "" {
-			return broken(KindSignature, "The checkpoint of this segment was changed or forged: %v.", err)
-		}
-		return broken(KindContent, "This segment was changed after it was signed: %v.", err)
+	if !v.checkSegment(l, s, f.number) {
+		return nil, nil
 	}
 	v.clock(key, s, f.object.Modified)
+	return s, nil
+}
+
+// broken reports a segment whose leaves are not known.
+func (v *verifier) broken(l *logState, number uint64, kind Kind, format string, args ...any) {
+	v.finding(segmentKey(l.writer, number), kind, format, args...)
+	l.end.tree, l.end.damaged = nil, true
+	delete(l.links, number)
+}
+
+// checkSegment checks by itself a segment that stands in the place of a number,
+// and reports whether it can be used.
+func (v *verifier) checkSegment(l *logState, s *segment, number uint64) bool {
+	if s.Writer != l.writer || s.Segment != number {
+		v.broken(l, number, KindMisplaced, "In this place is %s: segments were swapped, renamed or copied.",
+			segmentKey(s.Writer, s.Segment))
+		return false
+	}
+	after, c, err := s.verify(v.keysOf(l))
+	switch {
+	case err != nil && c.Origin == "":
+		v.broken(l, number, KindSignature, "The checkpoint of this segment was changed or forged: %v.", err)
+		return false
+	case err != nil:
+		v.broken(l, number, KindContent, "This segment was changed after it was signed: %v.", err)
+		return false
+	}
 	if l.end.tree == nil {
-		// The one before is broken; go on from what this one says, which is signed.
+		// The one before is broken or not here; go on from what this one says,
+		// which is signed.
 		if l.end.tree, err = s.before(); err != nil {
-			return broken(KindContent, "This segment was changed: %v.", err)
+			v.broken(l, number, KindContent, "This segment was changed: %v.", err)
+			return false
 		}
 		l.end.previous = s.Previous
 	}
 	v.count(s)
 	s.after = after
-	return s, nil
+	return true
 }
 
 // keysOf are the keys that may sign a log: the announced one, or any trusted
@@ -234,7 +252,10 @@ func (v *verifier) continues(l *logState, s *segment) {
 	case !sameRoot(before, l.end.tree) || s.Previous != l.end.previous:
 		v.finding(key, KindForked, "This segment continues a log with other records before it: the log has two histories.")
 	}
-	v.checkLinks(l, s.Segment, v.records(l, s, key))
+	away := v.records(l, s, key)
+	if !l.partial { // bundles hold no links
+		v.checkLinks(l, s.Segment, away)
+	}
 	l.end.tree, l.end.note, l.end.previous = s.after, string(s.note), lineDigest(s.note)
 	l.mark(s.Segment)
 }
@@ -335,7 +356,7 @@ func (v *verifier) verifyEnd(l *logState) {
 	}
 	v.mu.Unlock()
 	switch explained, by := v.explained(l); {
-	case l.end.closed:
+	case l.end.closed, l.partial && !l.end.last.Before(v.bundle.manifest.Until):
 	case l.end.cut, l.end.damaged: // reported
 	case explained:
 		v.note(next, KindCut, "The writer died without closing its log. The announcement of %s says that it ended here.", by)

@@ -29,6 +29,9 @@ func (v *verifier) records(l *logState, s *segment, key string) map[string]bool 
 		v.cause(l, r, key)
 		v.approval(r, key)
 		v.observations(r, key)
+		if v.bundle != nil {
+			v.bundle.entry(r, key)
+		}
 		if q, err := parseQueryID(r.QueryID); err == nil && !q.atHome(tag, r.Time) {
 			away[r.QueryID] = true
 		}
@@ -69,7 +72,7 @@ func (v *verifier) cause(l *logState, r *Record, key string) {
 			v.recordFinding(key, r, KindMalformed, "An outcome that does not say how it ended.")
 			return
 		}
-		if r.Status == "succeeded" && !l.end.open[r.QueryID] && !l.end.damaged {
+		if r.Status == "succeeded" && !l.end.open[r.QueryID] && !l.end.damaged && !v.bundle.mayBeEarlier(r.QueryID) {
 			v.recordFinding(key, r, KindOrder, "A statement succeeded without an intent recorded before: it ran unannounced, "+
 				"or its intent is gone.")
 		}
@@ -149,6 +152,8 @@ func (v *verifier) approvals(ctx context.Context) error {
 			case slices.Contains(r.asked, approver):
 				finding("It ran on the approval of %s, who had asked for it.", approver)
 			case v.approved.by[r.query][approver]:
+			case v.bundle.mayBeEarlier(r.query):
+				v.note(r.object, KindOrder, "The approval by %s may have been given before the period of this bundle.", approver)
 			default:
 				finding("It ran on an approval by %s that no log tells of: the approval was forged, or its record is gone.",
 					approver)

@@ -107,8 +107,8 @@ func (v *verifier) compareWitnesses(ctx context.Context, l *logState) error {
 				return err
 			}
 		case l.marks[at].size == w.Size && l.marks[at].fits(w.Root):
-		case l.marks[at].size != w.Size && l.end.damaged:
-			// It is of a segment that is reported.
+		case l.marks[at].size != w.Size && (l.end.damaged || l.partial && at == 0):
+			// It is of a segment that is reported, or from before the run.
 		default:
 			v.finding(segmentKey(l.writer, l.marks[at].segment), KindForked,
 				"The log differs from what was signed before: %s has another root at %d records.", w.source, w.Size)
@@ -120,8 +120,13 @@ func (v *verifier) compareWitnesses(ctx context.Context, l *logState) error {
 
 // beyondEnd judges a witness of a log that is longer than what was read.
 func (v *verifier) beyondEnd(ctx context.Context, l *logState, w witness) error {
-	if l.end.tree == nil {
+	switch {
+	case l.end.tree == nil:
 		return nil // the last segment is reported as broken
+	case l.partial && !l.end.last.Before(v.bundle.manifest.Until):
+		v.note(RunFile(l.writer), KindCut, "%s is of %d records: later than this bundle, which cannot be compared with it "+
+			"without a proof.", w.source, w.Size)
+		return nil
 	}
 	next := segmentKey(l.writer, l.end.next)
 	if !v.o.Copy {

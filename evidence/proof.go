@@ -1,0 +1,91 @@
+package evidence
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+)
+
+// maxProven is how many records beyond a run are read for a proof.
+const maxProven = 1 << 17
+
+// ProveRun makes the proof from the end of a writer's run to the newest
+// checkpoint of its log (RFC 6962 section 2.1.2). ok is false if the log ends
+// with the run, or goes on for so long that a proof costs too much.
+func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof, ok bool, err error) {
+	last, err := r.segment(ctx, writer, run.To-1)
+	if err != nil {
+		return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
+	}
+	edge, _, err := last.verify(r.trusted)
+	if err != nil {
+		return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
+	}
+	// First how far the log goes, then the hashes that a proof to there needs.
+	var leaves [][]byte
+	var newest *segment
+	err = r.scan(ctx, writer, run.To, func(s *segment) (bool, error) {
+		for _, record := range s.records {
+			leaves = append(leaves, rfc6962.DefaultHasher.HashLeaf(record.entry))
+		}
+		newest = s
+		return len(leaves) <= maxProven, nil
+	})
+	if err != nil || newest == nil || len(leaves) > maxProven {
+		return p, false, err
+	}
+	hashes, err := edge.consistency(leaves)
+	if err != nil {
+		return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
+	}
+	p = Proof{Size: run.Size, Checkpoint: string(newest.note)}
+	for _, h := range hashes {
+		p.Hashes = append(p.Hashes, base64.StdEncoding.EncodeToString(h))
+	}
+	return p, true, nil
+}
+
+// consistency proves that the tree with leaves added continues this one.
+func (t *tree) consistency(leaves [][]byte) ([][]byte, error) {
+	size := t.size()
+	nodes, err := proof.Consistency(size, size+uint64(len(leaves)))
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[compact.NodeID][]byte, len(nodes.IDs))
+	for _, id := range nodes.IDs {
+		known[id] = nil
+	}
+	note := func(id compact.NodeID, hash []byte) {
+		if _, wanted := known[id]; wanted {
+			known[id] = hash
+		}
+	}
+	edge := slices.Clone(t.edge.Hashes())
+	for i, id := range compact.RangeNodes(0, size, nil) {
+		note(id, edge[i])
+	}
+	grown, err := treeFactory().NewRange(0, size, slices.Clone(edge)) // it is changed
+	if err != nil {
+		return nil, err
+	}
+	for _, leaf := range leaves {
+		note(compact.NewNodeID(0, grown.End()), leaf)
+		if err := grown.Append(leaf, note); err != nil {
+			return nil, err
+		}
+	}
+	hashes := make([][]byte, len(nodes.IDs))
+	for i, id := range nodes.IDs {
+		if hashes[i] = known[id]; hashes[i] == nil {
+			return nil, errors.New("a hash of the proof is not known")
+		}
+	}
+	return nodes.Rehash(hashes, rfc6962.DefaultHasher.HashChildren)
+}
