@@ -122,6 +122,19 @@ func (m *manifest) addCheckpoints(ctx context.Context, copied worm.Store) error 
 	return nil
 }
 
+// FetchedAt is when a copy was begun.
+func FetchedAt(ctx context.Context, copied worm.Store) (time.Time, error) {
+	object, err := copied.Get(ctx, manifestKey, maxSegment)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading when the evidence was fetched: %w", err)
+	}
+	m, ok := parseManifest(object.Body)
+	if !ok {
+		return time.Time{}, fmt.Errorf("reading when the evidence was fetched: %w: %s", ErrInvalid, manifestKey)
+	}
+	return m.Time, nil
+}
+
 func parseManifest(body []byte) (m manifest, ok bool) {
 	err := json.Unmarshal(body, &m)
 	return m, err == nil && m.Format == manifestFormat

@@ -175,7 +175,7 @@ func TestGapOfARunningWriter(t *testing.T) {
 	w := newWorld(t)
 	r := record(t, w)
 	// Without the successors that explain it.
-	lone := worm.Store(w.store)
+	lone := w.store
 	for _, writer := range []string{r.last, r.other} {
 		lone = without{without{lone, announcementKey(writer)}, root + writer}
 	}

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/chaperone-sql/chaperone/worm"
 )
 
 // TestObserved: what one gateway does to its own past, with its own key, another
@@ -38,7 +36,7 @@ func TestObserved(t *testing.T) {
 		t.Errorf("removed: %+v", found)
 	}
 	// The whole end, with the record that it was closed: the writer seems to run.
-	cut := worm.Store(w.store)
+	cut := w.store
 	for n := want - 1; n < want+8; n++ {
 		cut = without{cut, segmentKey(one.Writer(), n)}
 	}

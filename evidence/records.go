@@ -29,15 +29,17 @@ type Filter struct {
 	Status   string `json:"status,omitempty"`
 }
 
-// all reports whether it chooses every record of the period.
-func (f Filter) all() bool { return f == Filter{Since: f.Since, Until: f.Until} }
+// ChoosesAll reports whether it chooses every record of the period.
+func (f Filter) ChoosesAll() bool { return f == Filter{Since: f.Since, Until: f.Until} }
 
 // within reports whether a time is in the period.
 func (f Filter) within(t time.Time) bool {
 	return (f.Since.IsZero() || !t.Before(f.Since)) && (f.Until.IsZero() || t.Before(f.Until))
 }
 
-func (f Filter) matches(r *Record) bool {
+// Matches reports whether it chooses a record by itself. In a bundle a record is
+// also chosen if its query has one that is.
+func (f Filter) Matches(r *Record) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
 	return f.within(r.Time) && is(f.Connection, r.Connection) && is(f.SessionID, r.SessionID) && is(f.QueryID, r.QueryID) &&
 		is(f.Effect, r.Effect) && is(f.Status, r.Status) && (f.Principal == "" || r.Actor.is(f.Principal)) &&
@@ -109,7 +111,7 @@ func (streams merge) merge(f Filter, yield func(*Record) bool) error {
 			heap.Pop(&streams)
 			s.close()
 		}
-		if record != nil && f.matches(record) && !yield(record) {
+		if record != nil && f.Matches(record) && !yield(record) {
 			return nil
 		}
 	}

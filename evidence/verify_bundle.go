@@ -342,13 +342,13 @@ func (b *bundleVerifier) entry(r *Record, object string) {
 	if r.Type == TypeIntent {
 		query = 1
 	}
-	matches := b.filter.matches(r)
+	matches := b.filter.Matches(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if matches {
 		b.records++
 		b.queries += query
-		if r.QueryID != "" && !b.filter.all() {
+		if r.QueryID != "" && !b.filter.ChoosesAll() {
 			b.matched[r.QueryID] = true
 		}
 		if r.Withheld {

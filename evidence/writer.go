@@ -59,6 +59,13 @@ func parseWriter(writer string) (instance string, start time.Time, err error) {
 	return instance, time.UnixMilli(int64(ms)).UTC(), nil
 }
 
+// WriterStart is when a writer started, by its name, to the millisecond. ok is
+// false for what is no writer's name.
+func WriterStart(writer string) (start time.Time, ok bool) {
+	_, start, err := parseWriter(writer)
+	return start, err == nil
+}
+
 func cutLast(s, sep string) (before, after string, ok bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

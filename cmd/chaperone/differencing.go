@@ -17,12 +17,11 @@ import (
 func differencing(ctx context.Context, args []string, out io.Writer) error {
 	var s source
 	var f evidence.Filter
-	var since, until string
 	var asJSON bool
 	rest, err := flags("evidence differencing", args, func(set *flag.FlagSet) {
 		s.define(set)
-		set.StringVar(&since, "since", "", "from this time on (RFC 3339, or a date)")
-		set.StringVar(&until, "until", "", "before this time (RFC 3339, or a date)")
+		set.Var((*moment)(&f.Since), "since", "from this time on (RFC 3339, or a date)")
+		set.Var((*moment)(&f.Until), "until", "before this time (RFC 3339, or a date)")
 		set.StringVar(&f.Principal, "principal", "", "of this subject only, or ISSUER#SUBJECT")
 		set.BoolVar(&asJSON, "json", false, "print JSON")
 	})
@@ -31,12 +30,6 @@ func differencing(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if len(rest) > 0 {
 		return errors.New("evidence differencing takes no further words")
-	}
-	if f.Since, err = moment(since); err != nil {
-		return fmt.Errorf("--since: %w", err)
-	}
-	if f.Until, err = moment(until); err != nil {
-		return fmt.Errorf("--until: %w", err)
 	}
 	if err := s.open(ctx); err != nil {
 		return err
@@ -68,19 +61,4 @@ func differencing(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "%d to look at\n", len(list))
 	return nil
-}
-
-// moment reads a time or a date; "" is none.
-func moment(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, errors.New("write a time as 2026-11-24T10:00:00Z, or a date")
-	}
-	return at, nil
 }

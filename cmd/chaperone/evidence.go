@@ -7,6 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -21,6 +24,7 @@ import (
 // source is where evidence is read from, and whose signatures count.
 type source struct {
 	config, dir, keys string
+	keyFile           string // what keys or the configuration names
 	copied            bool
 	store             worm.Store
 	trusted           note.Verifiers
@@ -56,19 +60,24 @@ func (s *source) open(ctx context.Context) (err error) {
 	if keyFile == "" {
 		return errors.New("give --keys FILE: without public keys nothing can be believed")
 	}
+	s.keyFile = keyFile
 	s.trusted, err = evidence.LoadVerifiers(keyFile)
 	return err
 }
 
 func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("evidence verify, fetch, replay, differencing or open?")
+		return errors.New("evidence verify, fetch, bundle, replay, token, differencing or open?")
 	}
 	switch args[0] {
 	case "verify":
 		return verify(ctx, args[1:], out)
 	case "fetch":
 		return fetch(ctx, args[1:], out)
+	case "bundle":
+		return makeBundle(ctx, args[1:], out)
+	case "token":
+		return tokenOf(ctx, args[1:], os.Stdin, out)
 	case "replay":
 		return replay(ctx, args[1:], out)
 	case "differencing":
@@ -76,27 +85,27 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	case "open":
 		return openSealed(ctx, args[1:], out)
 	}
-	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, replay, differencing and open", args[0])
+	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, bundle, replay, token, differencing and open", args[0])
 }
 
 // verify checks everything and prints what is wrong.
 func verify(ctx context.Context, args []string, out io.Writer) error {
 	var s source
+	var zipped, kept string
 	var asJSON bool
 	if _, err := flags("evidence verify", args, func(f *flag.FlagSet) {
 		s.define(f)
+		f.StringVar(&zipped, "bundle", "", "a bundle: the zip, or the folder it was unpacked into")
+		f.StringVar(&kept, "checkpoints", "", "file that an earlier --json verification wrote: what was signed then must be there still")
 		f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	}); err != nil {
 		return err
 	}
-	if err := s.open(ctx); err != nil {
+	checkpoints, err := keptCheckpoints(kept)
+	if err != nil {
 		return err
 	}
-	options := evidence.Options{Copy: s.copied}
-	if !s.copied {
-		options.Now = time.Now()
-	}
-	report, err := evidence.Verify(ctx, s.store, s.trusted, options)
+	report, err := s.verify(ctx, zipped, checkpoints)
 	if err != nil {
 		return err
 	}
@@ -115,6 +124,42 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
+// verify verifies the bundle, or else the store or the copy of it.
+func (s *source) verify(ctx context.Context, zipped string, checkpoints []string) (*evidence.Report, error) {
+	if zipped != "" {
+		if s.config != "" || s.dir != "" {
+			return nil, errors.New("give one of --config, --dir and --bundle")
+		}
+		return verifyBundle(ctx, zipped, s.keys, checkpoints)
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	options := evidence.Options{Copy: s.copied, Checkpoints: checkpoints}
+	if !s.copied {
+		options.Now = time.Now()
+	}
+	return evidence.Verify(ctx, s.store, s.trusted, options)
+}
+
+// keptCheckpoints reads the checkpoints of an earlier report.
+func keptCheckpoints(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path) // #nosec G304 -- the auditor names the file
+	if err != nil {
+		return nil, err
+	}
+	var earlier struct {
+		Checkpoints map[string]string `json:"checkpoints"`
+	}
+	if err := json.Unmarshal(text, &earlier); err != nil || len(earlier.Checkpoints) == 0 {
+		return nil, fmt.Errorf("%s holds no checkpoints: give what `chaperone evidence verify --json` printed", path)
+	}
+	return slices.Collect(maps.Values(earlier.Checkpoints)), nil
+}
+
 func printReport(out io.Writer, r *evidence.Report) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(out, "FINDING  %s %s %s: %s\n", f.Kind, f.Object, f.Record, f.Message)
@@ -127,6 +172,12 @@ func printReport(out io.Writer, r *evidence.Report) {
 	if len(r.Findings) == 0 {
 		fmt.Fprintln(out, "clean: every record is there, in order, signed and unchanged")
 	}
+}
+
+// fetchedAt is the clock of a copy: it stands at when the copy was made.
+func (s *source) fetchedAt(ctx context.Context) (func() time.Time, error) {
+	at, err := evidence.FetchedAt(ctx, s.store)
+	return func() time.Time { return at }, err
 }
 
 // fetch copies the evidence out of the store, to be verified anywhere.

@@ -24,8 +24,10 @@ const usage = `chaperone: the HTTP query gateway between AI agents and clinical 
   chaperone keys    age --out FILE                   make an age identity (approvals, auditors)
   chaperone masks    apply|diff|drop --config FILE --connection NAME [--schema NAME] [--dsn-file FILE] [--print] [--yes]
                                                      masks applied by the database itself
-  chaperone evidence verify --config FILE | --dir DIR --keys FILE [--json]
+  chaperone evidence verify --config FILE | --dir DIR --keys FILE | --bundle ZIP --keys FILE [--checkpoints FILE] [--json]
   chaperone evidence fetch  --config FILE --to DIR   copy the evidence out of the store
+  chaperone evidence bundle --config FILE --since T --until T [--principal …] [--sign KEY] --out FILE.zip
+  chaperone evidence token  --config FILE --class CLASS   token of the identifier on standard input, for --patient
   chaperone evidence replay --config FILE SESSION-OR-QUERY
   chaperone evidence differencing --config FILE      list aggregates of one caller that nearly repeat one another
   chaperone evidence open   --config FILE --identity FILE RECORD-ID

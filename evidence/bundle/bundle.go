@@ -1,0 +1,303 @@
+// Package bundle makes evidence bundles: a zip that an auditor checks off the
+// network with nothing but public keys. docs/evidence-format.md is the
+// specification of what is in it; evidence.VerifyBundle checks it.
+package bundle
+
+import (
+	"context"
+	_ "embed" // verify.py
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/worm"
+)
+
+// Config is what a bundle is made of. Store, Trusted, Until and Maker must be
+// set.
+type Config struct {
+	Store   worm.Store
+	Trusted note.Verifiers
+	// Filter chooses the records; its Since and Until are the period. Until must
+	// have passed.
+	Filter evidence.Filter
+	// Maker says in words who makes the bundle.
+	Maker string
+	// Keys are the public keys that the maker knows, one a line.
+	Keys []byte
+	// Signer signs the manifest; nil leaves it unsigned.
+	Signer *evidence.Signer
+	// Parts are what is added for people to read.
+	Parts []Part
+	// Temp is a folder for the unpacked bundle while it is made, as large as its
+	// records; "" is the system's.
+	Temp string
+	// Clock is time.Now in production.
+	Clock func() time.Time
+}
+
+// Part is a file of a bundle for people or other programs to read.
+type Part struct {
+	Name  string
+	Write func(w io.Writer, c *Content) error
+}
+
+// Content is what a Part is made from.
+type Content struct {
+	Manifest *evidence.Manifest
+	// Report is the outcome of verifying the bundle.
+	Report *evidence.Report
+	// Records calls yield with the records that the filter chooses, by time.
+	Records func(yield func(*evidence.Record) bool) error
+}
+
+// copiers is how many logs are copied at once.
+const copiers = 4
+
+// Build makes a bundle and writes the zip. Memory is bounded by a segment of
+// each log that is copied at the same time, and by the queries that match.
+func Build(ctx context.Context, cfg Config, out io.Writer) (m *evidence.Manifest, err error) {
+	dir, err := os.MkdirTemp(cfg.Temp, "chaperone-bundle-")
+	if err != nil {
+		return nil, fmt.Errorf("making a bundle: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b := &builder{cfg: cfg, dir: dir, manifest: &evidence.Manifest{
+		Since: cfg.Filter.Since.UTC(), Until: cfg.Filter.Until.UTC(), Maker: cfg.Maker,
+		Runs: make(map[string]evidence.Run), Files: make(map[string]evidence.File),
+	}}
+	if b.cfg.Clock == nil {
+		b.cfg.Clock = time.Now
+	}
+	if !cfg.Filter.ChoosesAll() {
+		b.manifest.Filter = &cfg.Filter
+	}
+	if err := b.build(ctx, out); err != nil {
+		return nil, fmt.Errorf("making a bundle: %w", err)
+	}
+	return b.manifest, nil
+}
+
+type builder struct {
+	cfg      Config
+	dir      string
+	manifest *evidence.Manifest
+	// matched are the queries of which an entry matches the filter.
+	matched map[string]bool
+	mu      sync.Mutex
+}
+
+func (b *builder) build(ctx context.Context, out io.Writer) error {
+	b.manifest.Created = b.cfg.Clock().UTC()
+	if b.cfg.Filter.Until.IsZero() || b.cfg.Filter.Until.After(b.manifest.Created) {
+		return errors.New("the period must have an end that has passed")
+	}
+	for _, step := range []func(context.Context) error{b.copyLogs, b.choose, b.addTools, b.addParts} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return b.pack(out)
+}
+
+// copyLogs copies the announcements and each writer's run.
+func (b *builder) copyLogs(ctx context.Context) error {
+	var writers []string
+	err := b.cfg.Store.List(ctx, evidence.AnnouncementFile(""), "", func(e worm.Entry) bool {
+		writers = append(writers, strings.TrimPrefix(e.Key, evidence.AnnouncementFile("")))
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	reader := evidence.NewReader(b.cfg.Store, b.cfg.Trusted)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(copiers)
+	for _, writer := range writers {
+		started, ok := evidence.WriterStart(writer)
+		if !ok {
+			continue // verification of the store reports it
+		}
+		group.Go(func() error {
+			object, err := b.cfg.Store.Get(ctx, evidence.AnnouncementFile(writer), 0)
+			if err != nil {
+				return err
+			}
+			if err := b.write(evidence.AnnouncementFile(writer), func(w io.Writer) error { _, err := w.Write(object.Body); return err }); err != nil {
+				return err
+			}
+			if !started.Before(b.manifest.Until) {
+				return nil // it only tells how earlier ones ended
+			}
+			return b.copyLog(ctx, reader, writer)
+		})
+	}
+	return group.Wait()
+}
+
+func (b *builder) copyLog(ctx context.Context, reader *evidence.Reader, writer string) error {
+	var run evidence.Run
+	found := false
+	err := b.write(evidence.RunFile(writer), func(w io.Writer) (err error) {
+		run, found, err = reader.CopyRun(ctx, writer, b.manifest.Since, b.manifest.Until, w)
+		return err
+	})
+	if err != nil || !found {
+		return errors.Join(err, b.drop(evidence.RunFile(writer), found))
+	}
+	b.mu.Lock()
+	b.manifest.Runs[writer] = run
+	b.mu.Unlock()
+	proof, ok, err := reader.ProveRun(ctx, writer, run)
+	if err != nil || !ok {
+		return err
+	}
+	return b.writeJSON(evidence.ProofFile(writer), proof)
+}
+
+// choose finds the records that match, counts them, and withholds the bodies of
+// the others.
+func (b *builder) choose(context.Context) error {
+	f := b.cfg.Filter
+	b.matched = make(map[string]bool)
+	if !f.ChoosesAll() {
+		err := b.each(f, func(r *evidence.Record) bool {
+			if r.QueryID != "" {
+				b.matched[r.QueryID] = true
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err := b.each(b.period(), func(r *evidence.Record) bool {
+		if b.chosen(r) {
+			b.manifest.Records++
+			if r.Type == evidence.TypeIntent {
+				b.manifest.Queries++
+			}
+		}
+		return true
+	})
+	if err != nil || f.ChoosesAll() {
+		return err
+	}
+	for writer := range b.manifest.Runs {
+		if err := b.withhold(evidence.RunFile(writer)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// period is the filter without anything but the period.
+func (b *builder) period() evidence.Filter {
+	return evidence.Filter{Since: b.cfg.Filter.Since, Until: b.cfg.Filter.Until}
+}
+
+func (b *builder) chosen(r *evidence.Record) bool {
+	return b.cfg.Filter.Matches(r) || b.period().Matches(r) && b.matched[r.QueryID]
+}
+
+// each reads the runs' records by time.
+func (b *builder) each(f evidence.Filter, yield func(*evidence.Record) bool) error {
+	runs := make(map[string]func() (io.ReadCloser, error), len(b.manifest.Runs))
+	for writer := range b.manifest.Runs {
+		runs[writer] = func() (io.ReadCloser, error) { return os.Open(b.path(evidence.RunFile(writer))) }
+	}
+	return evidence.MergeRuns(runs, f, yield)
+}
+
+// withhold writes a run again without the bodies that are not chosen.
+func (b *builder) withhold(name string) error {
+	old := b.path(name) + ".whole"
+	if err := os.Rename(b.path(name), old); err != nil {
+		return err
+	}
+	in, err := os.Open(old) // #nosec G304 -- a file of our own folder
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // it was only read
+	err = b.write(name, func(w io.Writer) error { return evidence.WithholdRun(w, in, b.chosen) })
+	return errors.Join(err, os.Remove(old))
+}
+
+func (b *builder) path(name string) string { return filepath.Join(b.dir, filepath.FromSlash(name)) }
+
+// addParts verifies what was copied, and adds what is made from it for people.
+func (b *builder) addParts(ctx context.Context) error {
+	if err := b.writeManifest(nil); err != nil {
+		return err
+	}
+	report, err := evidence.VerifyBundle(ctx, os.DirFS(b.dir), b.cfg.Trusted, evidence.Options{})
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(b.path(evidence.ManifestFile)); err != nil {
+		return err
+	}
+	report.Notes = withoutManifest(report.Notes)
+	content := &Content{Manifest: b.manifest, Report: report, Records: func(yield func(*evidence.Record) bool) error {
+		return b.each(b.period(), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
+	}}
+	for _, part := range b.cfg.Parts {
+		if err := b.write(part.Name, func(w io.Writer) error { return part.Write(w, content) }); err != nil {
+			return fmt.Errorf("writing %s: %w", part.Name, err)
+		}
+	}
+	return nil
+}
+
+// withoutManifest leaves out that the manifest is not signed yet.
+func withoutManifest(notes []evidence.Finding) []evidence.Finding {
+	kept := notes[:0]
+	for _, n := range notes {
+		if n.Object != evidence.ManifestFile {
+			kept = append(kept, n)
+		}
+	}
+	return kept
+}
+
+//go:embed verify.py
+var verifyPy []byte
+
+// addTools adds the second verifier, the keys, and how to begin.
+func (b *builder) addTools(context.Context) error {
+	for name, body := range map[string][]byte{"verify.py": verifyPy, "README.txt": []byte(readme), "keys": b.cfg.Keys} {
+		if err := b.write(name, func(w io.Writer) error { _, err := w.Write(body); return err }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const readme = `Evidence of a Chaperone gateway
+
+Begin with report.html: it says what happened in the period, for whom and why.
+
+To check it without believing whoever gave you this bundle, you need the public
+keys of the gateways, which you got by another way than this bundle (the file
+"keys" is only for comparison), and one of:
+
+    python3 verify.py --keys YOUR-KEYS .
+    chaperone evidence verify --bundle BUNDLE.zip --keys YOUR-KEYS
+
+verify.py needs Python 3.9 or newer and nothing else, and no network. Both say
+what they checked, and name what is wrong. Keep the checkpoints that they print:
+with them you find later whether anything that is here was changed since.
+
+records.csv opens in a spreadsheet. ocsf.jsonl and fhir.ndjson are for other
+systems. docs/evidence-format.md of the project describes every file.
+`
