@@ -9,6 +9,7 @@ package worm
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 )
 
@@ -20,8 +21,12 @@ var (
 	// ErrUnavailable: the store cannot be reached or answered with a fault;
 	// whether a Create took effect is unknown.
 	ErrUnavailable = errors.New("object store unavailable")
-	// ErrTooLarge: the object is larger than the caller allowed.
+	// ErrTooLarge: the object is larger than the caller allowed, or than the
+	// store can hold.
 	ErrTooLarge = errors.New("object too large")
+	// ErrBody: the body to store could not be read, or has not the size that the
+	// caller said.
+	ErrBody = errors.New("the body cannot be read as it was announced")
 )
 
 // Store is the contract. Keys are slash-separated, [A-Za-z0-9._/-], at most 512 bytes.
@@ -31,6 +36,15 @@ type Store interface {
 	// same bytes already is success; other bytes are ErrExists. On nil the
 	// object is durable and locked until the store's retention has passed.
 	Create(ctx context.Context, key string, body []byte) error
+	// CreateFrom is Create for a body that does not fit into memory: it reads r
+	// from its start, several times, and needs the same memory for any size. r
+	// must have exactly size bytes and stay as it is until CreateFrom returns,
+	// or it is ErrBody. A size beyond what the store can hold is ErrTooLarge.
+	CreateFrom(ctx context.Context, key string, r io.ReadSeeker, size int64) error
+	// Open reads the oldest version of an object as a stream of entry.Size
+	// bytes: one byte less is an error, never io.EOF. ctx governs the stream, and
+	// the caller closes it.
+	Open(ctx context.Context, key string) (body io.ReadCloser, entry Entry, err error)
 	// Get returns the oldest version of an object, at most limit bytes
 	// (limit <= 0: 64 MiB).
 	Get(ctx context.Context, key string, limit int64) (Object, error)

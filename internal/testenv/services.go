@@ -22,8 +22,8 @@ func startS3(ctx context.Context, dir string, keep bool) (*ObjectStore, *process
 	if err != nil {
 		return nil, nil, err
 	}
-	data, versions := filepath.Join(dir, "s3", "data"), filepath.Join(dir, "s3", "versions")
-	if err := errors.Join(os.MkdirAll(data, 0o755), os.MkdirAll(versions, 0o755)); err != nil {
+	data, versions, users := filepath.Join(dir, "s3", "data"), filepath.Join(dir, "s3", "versions"), filepath.Join(dir, "s3", "users")
+	if err := errors.Join(os.MkdirAll(data, 0o755), os.MkdirAll(versions, 0o755), os.MkdirAll(users, 0o755)); err != nil {
 		return nil, nil, err
 	}
 	port, err := freePort()
@@ -34,7 +34,7 @@ func startS3(ctx context.Context, dir string, keep bool) (*ObjectStore, *process
 	o := &ObjectStore{Endpoint: "http://" + addr, Region: "us-east-1", AccessKey: randomName("access"), SecretKey: randomName("secret")}
 	p, err := startProcess(filepath.Join(dir, "s3.log"), "", keep,
 		[]string{"ROOT_ACCESS_KEY=" + o.AccessKey, "ROOT_SECRET_KEY=" + o.SecretKey},
-		server, "--port", addr, "--quiet", "posix", "--versioning-dir", versions, data)
+		server, "--port", addr, "--quiet", "--iam-dir", users, "posix", "--versioning-dir", versions, data)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,7 +3,9 @@
 // disk before Create returns, and is never opened for writing again.
 //
 // It cannot keep the owner of the directory from changing files; that is what
-// worm/s3 with Object Lock is for, and what evidence verification finds out.
+// worm/s3 with Object Lock is for, and what evidence verification finds out. So
+// it has no locks either: Store is no worm.Retention, and nothing in a directory
+// can be extended or held.
 package dir
 
 import (
@@ -105,6 +107,11 @@ func (s *Store) sweep(now time.Time) error {
 
 // Create implements worm.Store. A full or failing disk is ErrUnavailable.
 func (s *Store) Create(ctx context.Context, key string, body []byte) error {
+	return s.CreateFrom(ctx, key, bytes.NewReader(body), int64(len(body)))
+}
+
+// mayCreate refuses what needs no look at the disk.
+func (s *Store) mayCreate(ctx context.Context, key string) error {
 	if err := worm.CheckKey(key); err != nil {
 		return err
 	}
@@ -114,27 +121,20 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) error {
 	if s.readOnly {
 		return fmt.Errorf("storing %s: %w: the directory was opened for reading only", key, worm.ErrUnavailable)
 	}
-	err := s.create(key, body)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fs.ErrExist):
-		return s.compare(ctx, key, body)
-	}
-	return fmt.Errorf("storing %s: %w: %w", key, worm.ErrUnavailable, err)
+	return nil
 }
 
 // create writes a temporary file and links it under its key. Dying before the
 // link leaves a temporary file that sweep removes; after it, an object that is
 // whole, since its bytes were synced first, and perhaps not yet durable: the
 // caller was told nothing, and a retry syncs it in compare.
-func (s *Store) create(key string, body []byte) error {
+func (s *Store) create(key string, write func(*os.File) error) error {
 	parent := path.Dir(key)
 	if err := s.makeDirs(parent); err != nil {
 		return err
 	}
 	temp := tempDir + "/" + rand.Text()
-	if err := s.writeTemp(temp, body); err != nil {
+	if err := s.writeTemp(temp, write); err != nil {
 		return errors.Join(err, s.removeTemp(temp))
 	}
 	// link(2) never replaces: exactly one of racing creators succeeds.
@@ -151,12 +151,12 @@ func (s *Store) removeTemp(name string) error {
 	return nil
 }
 
-func (s *Store) writeTemp(name string, body []byte) error {
+func (s *Store) writeTemp(name string, write func(*os.File) error) error {
 	f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(body)
+	err = write(f)
 	if err == nil {
 		err = f.Chmod(0o444)
 	}
@@ -203,24 +203,6 @@ func (s *Store) syncDir(name string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// compare tells whether an existing object is the same. If it is, it is made
-// durable once more: its creator may have died before it could.
-func (s *Store) compare(ctx context.Context, key string, body []byte) error {
-	object, err := s.Get(ctx, key, int64(len(body)))
-	// Not found: the key is taken by something that is no object.
-	if errors.Is(err, worm.ErrTooLarge) || errors.Is(err, worm.ErrNotFound) ||
-		err == nil && !bytes.Equal(object.Body, body) {
-		return fmt.Errorf("storing %s: %w", key, worm.ErrExists)
-	}
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(s.syncFile(key), s.syncDir(path.Dir(key))); err != nil {
-		return fmt.Errorf("storing %s: %w: %w", key, worm.ErrUnavailable, err)
-	}
-	return nil
 }
 
 func (s *Store) syncFile(key string) error {

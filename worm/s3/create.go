@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -38,8 +39,8 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) error {
 	}
 	sum := sha256.Sum256(body)
 	checksum := base64.StdEncoding.EncodeToString(sum[:])
-	err := s.retry(ctx, len(body), func(ctx context.Context) error {
-		err := s.put(ctx, key, body, checksum)
+	err := s.retry(ctx, int64(len(body)), func(ctx context.Context) error {
+		err := s.put(ctx, key, bytes.NewReader(body), int64(len(body)), checksum)
 		if !isStatus(err, 412) {
 			return err
 		}
@@ -51,10 +52,10 @@ func (s *Store) Create(ctx context.Context, key string, body []byte) error {
 	return nil
 }
 
-func (s *Store) put(ctx context.Context, key string, body []byte, checksum string) error {
+func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size int64, checksum string) error {
 	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: s.bucket(), Key: s.key(key), Body: bytes.NewReader(body),
-		ContentLength: aws.Int64(int64(len(body))), ContentType: aws.String("application/octet-stream"),
+		Bucket: s.bucket(), Key: s.key(key), Body: body,
+		ContentLength: aws.Int64(size), ContentType: aws.String("application/octet-stream"),
 		IfNoneMatch:               aws.String("*"),
 		ObjectLockMode:            types.ObjectLockModeCompliance,
 		ObjectLockRetainUntilDate: aws.Time(s.cfg.Clock().Add(s.cfg.Retention).UTC()),
@@ -82,7 +83,7 @@ var errUnknown = errors.New("the outcome is unknown")
 
 // retry runs attempts until one has a definite outcome or ctx ends. size is
 // the number of bytes an attempt moves.
-func (s *Store) retry(ctx context.Context, size int, attempt func(context.Context) error) error {
+func (s *Store) retry(ctx context.Context, size int64, attempt func(context.Context) error) error {
 	allowed := s.cfg.Timeout + time.Duration(size)*time.Second/slowest
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := s.once(ctx, allowed, attempt)

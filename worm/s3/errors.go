@@ -14,7 +14,18 @@ import (
 
 // isContract reports whether an error is already one of the contract's.
 func isContract(err error) bool {
-	return errors.Is(err, worm.ErrExists) || errors.Is(err, worm.ErrNotFound) || errors.Is(err, worm.ErrTooLarge)
+	for _, known := range []error{worm.ErrExists, worm.ErrNotFound, worm.ErrTooLarge, worm.ErrBody} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// isCode reports whether the server answered with an S3 error code.
+func isCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
 // isStatus reports whether the server answered with the HTTP status.

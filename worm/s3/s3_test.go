@@ -133,16 +133,26 @@ func itoa(i int) string {
 type faulty struct {
 	proxy *httputil.ReverseProxy
 	fault func(w http.ResponseWriter, forward func(http.ResponseWriter)) // nil forwards
-	puts  atomic.Int64
+	// gets is what GETs of objects meet; set while no request runs.
+	gets func(w http.ResponseWriter, forward func(http.ResponseWriter))
+	puts atomic.Int64
 }
+
+func discardWriter() http.ResponseWriter { return httptest.NewRecorder() }
 
 func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	forward := func(w http.ResponseWriter) { f.proxy.ServeHTTP(w, r) }
+	if r.Method == http.MethodGet && r.URL.Query().Has("versionId") && f.gets != nil {
+		f.gets(w, forward)
+		return
+	}
+	if r.Method == http.MethodPut {
+		f.puts.Add(1)
+	}
 	if r.Method != http.MethodPut || f.fault == nil {
 		forward(w)
 		return
 	}
-	f.puts.Add(1)
 	f.fault(w, forward)
 }
 
@@ -174,20 +184,19 @@ func breakOff(w http.ResponseWriter) {
 }
 
 func TestFaults(t *testing.T) {
-	discard := func() http.ResponseWriter { return httptest.NewRecorder() }
 	const faults = 3
 	tests := []struct {
 		name  string
 		fault func(w http.ResponseWriter, forward func(http.ResponseWriter))
 	}{
 		{"answer lost after it was stored", func(w http.ResponseWriter, forward func(http.ResponseWriter)) {
-			forward(discard())
+			forward(discardWriter())
 			breakOff(w)
 		}},
 		{"connection cut before", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { breakOff(w) }},
 		{"503 storm", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusServiceUnavailable) }},
 		{"503 although stored", func(w http.ResponseWriter, forward func(http.ResponseWriter)) {
-			forward(discard())
+			forward(discardWriter())
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}},
 		{"409 ConditionalRequestConflict", func(w http.ResponseWriter, _ func(http.ResponseWriter)) {
@@ -196,7 +205,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"412 although nothing is there", func(w http.ResponseWriter, _ func(http.ResponseWriter)) { w.WriteHeader(http.StatusPreconditionFailed) }},
 		{"too slow, but stored", func(w http.ResponseWriter, forward func(http.ResponseWriter)) {
-			forward(discard())
+			forward(discardWriter())
 			time.Sleep(700 * time.Millisecond)
 			w.WriteHeader(http.StatusOK)
 		}},

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +44,12 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"cancelled context", testCancelled},
 		{"delete marker", testHidden},
 		{"second version", testOverwritten},
+		{"streams", testStream},
+		{"streams of bad bodies", testStreamBody},
+		{"racing streams", testStreamRace},
+		{"memory of streams", testStreamMemory},
+		{"streams of the oldest version", testStreamOldest},
+		{"source", testSource},
 		{"unavailable", testUnavailable},
 		{"check", testCheck},
 	}
@@ -215,6 +222,20 @@ func testCancelled(t *testing.T, h Harness) {
 	wantErr(t, h.Store.Create(ctx, "k", []byte("x")), worm.ErrUnavailable)
 	_, err := h.Store.Get(ctx, "k", 0)
 	wantErr(t, err, worm.ErrUnavailable)
+	wantErr(t, h.Store.CreateFrom(ctx, "k", strings.NewReader("x"), 1), worm.ErrUnavailable)
+	_, _, err = h.Store.Open(ctx, "k")
+	wantErr(t, err, worm.ErrUnavailable)
+
+	must(t, h.Store.Create(t.Context(), "k", bytes.Repeat([]byte("x"), 4<<20)))
+	ctx, cancel = context.WithCancel(t.Context())
+	body, _, err := h.Store.Open(ctx, "k")
+	must(t, err)
+	_, err = io.ReadFull(body, make([]byte, 10))
+	must(t, err)
+	cancel()
+	_, err = io.Copy(io.Discard, body)
+	wantErr(t, err, worm.ErrUnavailable)
+	must(t, body.Close())
 }
 
 // testHidden: a delete marker hides nothing and lets nobody be first again.
@@ -270,7 +291,11 @@ func testUnavailable(t *testing.T, h Harness) {
 	}
 	calls := map[string]func(ctx context.Context) error{
 		"create": func(ctx context.Context) error { return h.Broken.Create(ctx, "k", []byte("x")) },
-		"get":    func(ctx context.Context) error { _, err := h.Broken.Get(ctx, "k", 0); return err },
+		"create from": func(ctx context.Context) error {
+			return h.Broken.CreateFrom(ctx, "k", strings.NewReader("x"), 1)
+		},
+		"open": func(ctx context.Context) error { _, _, err := h.Broken.Open(ctx, "k"); return err },
+		"get":  func(ctx context.Context) error { _, err := h.Broken.Get(ctx, "k", 0); return err },
 		"list": func(ctx context.Context) error {
 			return h.Broken.List(ctx, "", "", func(worm.Entry) bool { return true })
 		},
