@@ -184,6 +184,10 @@ type Evidence struct {
 	// Observe is how often the gateway records how far the logs of the others
 	// are. Default 5m.
 	Observe Duration `yaml:"observe"`
+	// DailyBundles says whether this gateway stores the bundle of each closed
+	// day (bundles/2026/11/23.zip) if no other was faster. It needs room for the
+	// day's records in the folder for temporary files. Default true.
+	DailyBundles bool `yaml:"daily_bundles"`
 }
 
 // Approvals is how risky statements wait.

@@ -32,7 +32,7 @@ func (a *AppRole) defaults() { a.Mount = "approle" }
 func (s *Store) defaults() { s.Retention = Duration(6 * Year) }
 
 func (e *Evidence) defaults() {
-	e.Heartbeat, e.Observe = Duration(time.Minute), Duration(5*time.Minute)
+	e.Heartbeat, e.Observe, e.DailyBundles = Duration(time.Minute), Duration(5*time.Minute), true
 }
 
 func (a *Approvals) defaults() { a.Expires = Duration(24 * time.Hour) }

@@ -47,6 +47,8 @@ const (
 	TypeAuthFailed Type = "auth.failed"
 	// TypeRecovered: what a restarted gateway found of its predecessor.
 	TypeRecovered Type = "writer.recovered"
+	// TypeBundled: the bundle of a day was stored.
+	TypeBundled Type = "evidence.bundled"
 	// TypeRead: an auditor read evidence through the gateway.
 	TypeRead Type = "evidence.read"
 )

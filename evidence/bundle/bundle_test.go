@@ -235,3 +235,47 @@ func TestNoEndInTheFuture(t *testing.T) {
 		t.Error("a bundle of the future was made")
 	}
 }
+
+// TestDaily: each closed day is bundled once, by whoever comes first, and what
+// lies in the store verifies.
+func TestDaily(t *testing.T) {
+	w := recorded(t)
+	w.at(49 * time.Hour)
+	log := w.open(t, "gw-1")
+	cfg := w.config(evidence.Filter{})
+	daily := &bundle.Daily{Config: cfg, Log: log, Logger: slog.New(slog.DiscardHandler)}
+	must(t, daily.Look(t.Context()))
+	must(t, daily.Look(t.Context())) // nothing more to do
+	must(t, log.Close(t.Context()))
+	var keys []string
+	must(t, w.store.List(t.Context(), bundle.Prefix, "", func(e worm.Entry) bool { keys = append(keys, e.Key); return true }))
+	if fmt.Sprint(keys) != "[bundles/2026/11/23.zip bundles/2026/11/24.zip bundles/2026/11/25.zip]" {
+		t.Errorf("bundles %v", keys)
+	}
+	for _, key := range keys {
+		object, err := w.store.Get(t.Context(), key, 0)
+		must(t, err)
+		z, err := zip.NewReader(bytes.NewReader(object.Body), int64(len(object.Body)))
+		must(t, err)
+		report, err := evidence.VerifyBundle(t.Context(), z, w.trusted, evidence.Options{})
+		must(t, err)
+		for _, n := range report.Notes {
+			if n.Object == evidence.ManifestFile {
+				t.Errorf("%s: %s", key, n.Message)
+			}
+		}
+		if len(report.Findings) > 0 || report.Records == 0 {
+			t.Errorf("%s: %d records, %+v", key, report.Records, report.Findings)
+		}
+	}
+	bundled := 0
+	must(t, evidence.NewReader(w.store, w.trusted).Records(t.Context(), evidence.Filter{}, func(r *evidence.Record) bool {
+		if r.Type == evidence.TypeBundled {
+			bundled++
+		}
+		return true
+	}))
+	if bundled != 3 {
+		t.Errorf("%d bundles are recorded", bundled)
+	}
+}

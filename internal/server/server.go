@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"sync"
 	"time"
 
 	"filippo.io/age"
@@ -22,6 +24,7 @@ import (
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/credentials"
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/evidence/bundle"
 	"github.com/chaperone-sql/chaperone/gateway"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/policy"
@@ -37,6 +40,11 @@ type Server struct {
 	reader  *evidence.Reader
 	api     *api.Server
 	logger  *slog.Logger
+
+	// life ends with Close, and with it what runs beside requests.
+	life   context.Context
+	end    context.CancelFunc
+	beside sync.WaitGroup
 }
 
 // revokers revoke side by side; outstanding leases bound how many credentials
@@ -69,10 +77,13 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	if err != nil {
 		return nil, err
 	}
-	trusted, err := evidence.ParseVerifiers([]byte(signer.VerifierKey() + "\n"))
+	keys := []byte(signer.VerifierKey() + "\n")
 	if cfg.Evidence.VerifierKeys != "" {
-		trusted, err = evidence.LoadVerifiers(cfg.Evidence.VerifierKeys)
+		if keys, err = os.ReadFile(cfg.Evidence.VerifierKeys); err != nil {
+			return nil, err
+		}
 	}
+	trusted, err := evidence.ParseVerifiers(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +105,16 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 		return nil, errors.Join(err, s.log.Close(ctx))
 	}
 	s.recover(ctx)
+	// What runs beside requests outlives ctx, which bounds the start only.
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	if s.api, err = s.build(ctx, store, auditors, version); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
+	}
+	if cfg.Evidence.DailyBundles {
+		daily := &bundle.Daily{Log: s.log, Logger: logger, Config: bundle.Config{
+			Store: store, Trusted: trusted, Signer: signer, Keys: keys, Maker: "gateway " + cfg.Instance + ", version " + version, Clock: time.Now,
+		}}
+		s.beside.Go(func() { daily.Run(s.life) })
 	}
 	return s, nil
 }
@@ -256,6 +275,10 @@ func (s *Server) Close(ctx context.Context) error {
 	var all []error
 	if s.api != nil {
 		all = append(all, s.api.Shutdown(ctx))
+	}
+	if s.end != nil {
+		s.end()
+		s.beside.Wait()
 	}
 	all = append(all, s.leases.Close(ctx), s.log.Close(ctx))
 	return errors.Join(all...)
