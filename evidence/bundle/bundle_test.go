@@ -44,13 +44,18 @@ func must(t testing.TB, err error) {
 	}
 }
 
+func openDir(t testing.TB, path string) worm.Store {
+	t.Helper()
+	store, err := dir.New(dir.Config{Path: path})
+	must(t, err)
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{path: t.TempDir()}
-	store, err := dir.New(dir.Config{Path: w.path})
-	must(t, err)
-	t.Cleanup(func() { _ = store.Close() })
-	w.store = store
+	w.store = openDir(t, w.path)
 	private, public, err := evidence.GenerateSigner("gw-key")
 	must(t, err)
 	w.public = public
