@@ -237,7 +237,7 @@ func (b *bundleVerifier) verifyRuns(ctx context.Context) error {
 
 // withoutRun judges a writer of which the bundle has no segment.
 func (b *bundleVerifier) withoutRun(l *logState) {
-	l.end.closed = true // its end is judged here
+	l.end.closed, l.end.tree = true, newTree() // its end is judged here; who saw more of it is a witness
 	_, started, err := parseWriter(l.writer)
 	if err != nil || !started.Before(b.manifest.Until) || b.fresh(l, started) {
 		return

@@ -1,0 +1,116 @@
+package evidence
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/chaperone-sql/chaperone/worm"
+)
+
+// What the tamper matrix needs of somebody who has a gateway's signing key.
+
+// Forge makes a log again from segment `from` on, each entry changed and all of
+// it signed: consistent in itself. It gives the objects by key.
+func Forge(t testing.TB, store worm.Store, signer *Signer, writer string, from uint64, change func(entry []byte) []byte) map[string][]byte {
+	t.Helper()
+	objects := map[string][]byte{}
+	log, previous := newTree(), ""
+	for n := uint64(0); ; n++ {
+		object, err := store.Get(t.Context(), segmentKey(writer, n), 0)
+		if errors.Is(err, worm.ErrNotFound) {
+			return objects
+		}
+		must(t, err)
+		s, err := parseSegment(object.Body)
+		must(t, err)
+		s.Subtrees, s.Previous = log.subtrees(), previous
+		for i := range s.records {
+			if n >= from {
+				s.records[i].entry = change(s.records[i].entry)
+			}
+			must(t, log.add(s.records[i].entry))
+		}
+		var body []byte
+		body, previous, err = encodeSegment(s.header, s.records, log, signer)
+		must(t, err)
+		if n >= from {
+			objects[segmentKey(writer, n)] = body
+		}
+	}
+}
+
+// ForgeBody is an object of a segment whose last record has another body, which
+// its entry does not commit to.
+func ForgeBody(t testing.TB, object []byte, change func(body []byte) []byte) []byte {
+	t.Helper()
+	s, err := parseSegment(object)
+	must(t, err)
+	for i := range s.records {
+		if len(s.records[i].body) > 0 {
+			s.records[i].body = change(s.records[i].body)
+		}
+	}
+	return joinSegment(s.headerLine, s.records, s.note)
+}
+
+// The keys of objects.
+var (
+	SegmentKey      = segmentKey
+	AnnouncementKey = announcementKey
+)
+
+// SplitRun gives the objects of a run's segments.
+func SplitRun(t testing.TB, run []byte) [][]byte {
+	t.Helper()
+	var list [][]byte
+	for len(run) > 0 {
+		s, rest := run, run[len(segmentMagic):]
+		for i := range rest {
+			if string(rest[i:min(len(rest), i+len(segmentMagic))]) == segmentMagic {
+				s = run[:len(segmentMagic)+i]
+				break
+			}
+		}
+		list, run = append(list, s), run[len(s):]
+	}
+	return list
+}
+
+// Withhold is a segment's object without the bodies of the records that drop
+// chooses.
+func Withhold(t testing.TB, object []byte, drop func(*Record) bool) []byte {
+	t.Helper()
+	s, err := parseSegment(object)
+	must(t, err)
+	for i := range s.records {
+		r, digest, err := s.entry(i)
+		must(t, err)
+		if digest != "" && drop(r) {
+			s.records[i].body = []byte(withheld)
+		}
+	}
+	return joinSegment(s.headerLine, s.records, s.note)
+}
+
+// SegmentSpan gives the sizes of the tree before and after a segment.
+func SegmentSpan(t testing.TB, object []byte) (first, size uint64) {
+	t.Helper()
+	s, err := parseSegment(object)
+	must(t, err)
+	return s.First, s.First + s.Count
+}
+
+// Resign is a segment's object signed by another key.
+func Resign(t testing.TB, object []byte, signer *Signer) []byte {
+	t.Helper()
+	s, err := parseSegment(object)
+	must(t, err)
+	after, err := s.before()
+	must(t, err)
+	for _, r := range s.records {
+		must(t, after.add(r.entry))
+	}
+	body, _, err := encodeSegment(s.header, s.records, after, signer)
+	must(t, err)
+	return body
+}
