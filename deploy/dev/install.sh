@@ -32,6 +32,14 @@ tool versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
 tool staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
 
+# toxiproxy's server is a command called "server".
+if [ ! -x .tools/bin/toxiproxy-server ] || [ ! -e .tools/toxiproxy-server-v2.12.0 ]; then
+  echo "installing toxiproxy-server v2.12.0 …"
+  GOBIN="$PWD/.tools/toxiproxy" go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+  mv .tools/toxiproxy/server .tools/bin/toxiproxy-server
+  touch .tools/toxiproxy-server-v2.12.0
+fi
+
 # The trimmed Vault is its own module: heavy, and never linked into the product.
 if [ ! -x .tools/bin/vaultd ] || [ -n "$(find internal/testenv/vaultd -newer .tools/bin/vaultd -type f)" ]; then
   echo "building the Vault test server (minutes, the first time) …"
