@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"errors"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/chaperone-sql/chaperone/worm"
@@ -113,4 +115,29 @@ func Resign(t testing.TB, object []byte, signer *Signer) []byte {
 	body, _, err := encodeSegment(s.header, s.records, after, signer)
 	must(t, err)
 	return body
+}
+
+// Golden compares a text with a file, or writes it with -update.
+func Golden(t testing.TB, path, text string) {
+	t.Helper()
+	if *update {
+		must(t, os.WriteFile(path, []byte(text), 0o644))
+		return
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	have := strings.Split(text, "\n")
+	for i, line := range strings.Split(string(want), "\n") {
+		if i >= len(have) || have[i] != line {
+			t.Errorf("%s:%d differs; run with -update and read the diff\n%s\n%s", path, i+1, line, strings.Join(have[min(i, len(have)):min(i+1, len(have))], ""))
+			return
+		}
+	}
+}
+
+// LookAround makes a log observe the others now. Its own look must be far off.
+func LookAround(t testing.TB, l *Log) {
+	t.Helper()
+	l.lookAround()
+	must(t, l.Flush(t.Context()))
 }

@@ -27,6 +27,7 @@ type Log struct {
 	life    context.Context
 	end     context.CancelFunc
 	workers sync.WaitGroup
+	others  *observer // of watch alone
 
 	mu       sync.Mutex
 	queue    []*item
@@ -110,9 +111,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		return nil, fmt.Errorf("opening evidence log: %w", err)
 	}
 	l.workers.Go(l.beat)
-	o := &observer{store: l.cfg.Store, self: l.writer, seen: make(map[string]*sighting)}
-	l.lookAround(o)
-	l.workers.Go(func() { l.watch(o) })
+	l.others = &observer{store: l.cfg.Store, self: l.writer, seen: make(map[string]*sighting)}
+	l.lookAround()
+	l.workers.Go(l.watch)
 	return l, nil
 }
 

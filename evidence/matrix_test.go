@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,16 @@ var onCopies = []attack{
 	{"a bit of an entry is flipped", false, func(s *scene) {
 		s.change(evidence.SegmentKey(s.again, 1), func(b []byte) []byte { return flip(bytes.Index(b, []byte(`"type":`)) + 9)(b) })
 	}, segment(again, 1), evidence.KindContent, nothing},
-	{"a bit of a signature is flipped", false, func(s *scene) { s.change(evidence.SegmentKey(s.again, 1), flip(-30)) }, segment(again, 1), evidence.KindSignature, nothing},
+	{"a signature is changed", false, func(s *scene) {
+		s.change(evidence.SegmentKey(s.again, 1), func(b []byte) []byte {
+			letter := byte('A') // another one of base64
+			if b[len(b)-30] == letter {
+				letter = 'B'
+			}
+			b[len(b)-30] = letter
+			return b
+		})
+	}, segment(again, 1), evidence.KindSignature, nothing},
 	{"a bit of an announcement is flipped", false, func(s *scene) { s.change(evidence.AnnouncementKey(s.across), flip(100)) },
 		func(s *scene) string { return evidence.AnnouncementKey(s.across) }, evidence.KindSignature, nothing},
 	{"a sealed part is replaced", false, func(s *scene) {
@@ -184,12 +194,50 @@ func (s *scene) unseen(writer string) uint64 {
 // with the right object named.
 func TestTamperMatrixCopies(t *testing.T) {
 	a := newArena(t)
+	table := &matrix{title: "Attacks on the objects of the store"}
 	for _, c := range onCopies {
-		t.Run(c.name, func(t *testing.T) { c.run(t, a, a.copied, a.goCopy) })
+		t.Run(c.name, func(t *testing.T) { table.add(c, c.run(t, a, a.copied, a.goCopy)) })
 	}
+	table.compare(t, "copies.md", len(onCopies))
 }
 
-func (c attack) run(t *testing.T, a *arena, from string, goVerifier verifierOf) {
+// matrix is a table for docs/tamper-matrix.md.
+type matrix struct {
+	title string
+	lines []string
+}
+
+// names are what differs from run to run in a message.
+var names = regexp.MustCompile(`(gw-\d)-[0-9a-z]{9}-[0-9a-v]{8}|q_[0-9a-v]{32}`)
+
+func (m *matrix) add(c attack, f evidence.Finding) {
+	who := "write access"
+	if c.key {
+		who += " and a gateway's key"
+	}
+	needs := c.needs
+	if needs == nothing {
+		needs = "nothing"
+	}
+	message := times.ReplaceAllString(names.ReplaceAllString(f.Message, "$1-…"), "… $1$2")
+	m.lines = append(m.lines, fmt.Sprintf("| %s | %s | `%s` | %s | %s |", c.name, who, c.kind, message, needs))
+}
+
+// times are moments and counts in a message.
+var times = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:.]+Z|/segments/\d+|\b\d+ (records|queries)\b|\b(are) \d+ and \d+`)
+
+// compare compares the table with the one that docs/ holds.
+func (m *matrix) compare(t *testing.T, file string, want int) {
+	t.Helper()
+	if len(m.lines) != want || t.Failed() {
+		return // a part of it was run, or failed
+	}
+	text := "### " + m.title + "\n\n| attack | by whom | kind | what the message says | needed beside the copy |\n|---|---|---|---|---|\n" +
+		strings.Join(m.lines, "\n") + "\n"
+	evidence.Golden(t, filepath.Join("..", "docs", "tamper-matrix", file), text)
+}
+
+func (c attack) run(t *testing.T, a *arena, from string, goVerifier verifierOf) (found evidence.Finding) {
 	own := *a
 	own.t = t
 	s := &scene{&own, filepath.Join(t.TempDir(), "copy")}
@@ -212,12 +260,15 @@ func (c attack) run(t *testing.T, a *arena, from string, goVerifier verifierOf) 
 		}
 		report, err := by(s.path, kept)
 		check(t, err)
-		if f, ok := c.found(report, s); !ok {
+		f, ok := c.found(report, s)
+		if !ok {
 			t.Errorf("%s: no finding of kind %s names %s: %s", name, c.kind, c.object(s), listed(report))
-		} else if testing.Verbose() {
-			t.Logf("%s: %s: %s", name, f.Object, f.Message)
+		}
+		if name == "go" {
+			found = f
 		}
 	}
+	return found
 }
 
 func (c attack) found(report *evidence.Report, s *scene) (evidence.Finding, bool) {
@@ -372,7 +423,9 @@ func TestTamperMatrixBundles(t *testing.T) {
 			}
 		}
 	}
+	table := &matrix{title: "Attacks on a bundle"}
 	for _, c := range onBundles {
-		t.Run(c.name, func(t *testing.T) { c.run(t, a, a.bundles[c.on], a.goBundle) })
+		t.Run(c.name, func(t *testing.T) { table.add(c.attack, c.run(t, a, a.bundles[c.on], a.goBundle)) })
 	}
+	table.compare(t, "bundles.md", len(onBundles))
 }

@@ -110,7 +110,7 @@ func (o *observer) look(ctx context.Context, writer string) (*Observation, error
 }
 
 // watch records what the writer sees of others every interval.
-func (l *Log) watch(o *observer) {
+func (l *Log) watch() {
 	tick := time.NewTicker(l.cfg.Observe)
 	defer tick.Stop()
 	for {
@@ -118,22 +118,22 @@ func (l *Log) watch(o *observer) {
 		case <-l.life.Done():
 			return
 		case <-tick.C:
-			l.lookAround(o)
+			l.lookAround()
 		}
 	}
 }
 
 // lookAround records what is new. What could not be seen or queued is told the
 // next time, or by another gateway.
-func (l *Log) lookAround(o *observer) {
+func (l *Log) lookAround() {
 	ctx, stop := context.WithTimeout(l.life, l.cfg.Observe)
 	defer stop()
-	news, err := o.observe(ctx, l.cfg.Clock())
+	news, err := l.others.observe(ctx, l.cfg.Clock())
 	if err == nil && len(news) > 0 {
 		err = l.AppendAsync(&Record{Type: TypeObserved, Observed: news})
 	}
 	if err != nil && !errors.Is(err, ErrStopped) && l.life.Err() == nil {
-		o.seen = make(map[string]*sighting) // tell it all again
+		l.others.seen = make(map[string]*sighting) // tell it all again
 		l.cfg.Logger.Warn("other gateways' evidence could not be looked at", "error", err)
 	}
 }
