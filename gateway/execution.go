@@ -93,7 +93,7 @@ func (run *execution) mint(ctx context.Context) error {
 	}
 	c.intent, c.lease = true, run.lease
 	return c.g.cfg.Log.AppendAsync(&evidence.Record{
-		Type: evidence.TypeLeaseIssued, QueryID: c.id, Connection: c.db.Name, Lease: leaseRecord(run.lease, c.access),
+		Type: evidence.TypeLeaseIssued, QueryID: c.id, SessionID: c.r.SessionID, Connection: c.db.Name, Lease: leaseRecord(run.lease, c.access),
 	})
 }
 

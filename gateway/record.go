@@ -234,7 +234,7 @@ func (g *Gateway) Reject(ctx context.Context, p *identity.Principal, problem *Pr
 		Actor: actor(p, m), Data: map[string]string{"transport": m.Transport},
 		Result: &evidence.Result{Status: "refused", Code: string(problem.Code), Affected: -1}}
 	if p == nil {
-		r.Type = evidence.TypeAuthFailed
+		r.Type, r.Data["why"] = evidence.TypeAuthFailed, problem.Detail
 		if g.failures.admit(r) {
 			if err := g.cfg.Log.AppendAsync(r); err != nil {
 				g.cfg.Logger.WarnContext(ctx, "a failed sign-in was not recorded", "error", err)
