@@ -43,6 +43,10 @@ func (c *call) refuse(ctx context.Context, problem *Problem) *Problem {
 	record := c.record(kind)
 	record.Result = &evidence.Result{Status: statusOf(problem), Code: string(problem.Code), SQLState: problem.SQLState,
 		Affected: -1, SessionDB: c.session, Problem: problemJSON(problem)}
+	if !c.began.IsZero() {
+		began, ended := c.began.UTC(), c.g.cfg.Clock().UTC()
+		record.Result.Started, record.Result.Ended = &began, &ended
+	}
 	done := c.step("record")
 	receipt, err := c.g.append(ctx, record)
 	done()
@@ -160,7 +164,7 @@ func (c *call) secret() *evidence.Secret {
 func (run *execution) record(ctx context.Context, o connectors.Outcome, out *sink, res *Result) (evidence.Receipt, error) {
 	c := run.c
 	ended := c.g.cfg.Clock().UTC()
-	began := run.began.UTC()
+	began := c.began.UTC()
 	r := c.record(evidence.TypeOutcome)
 	r.Result = &evidence.Result{
 		Status: string(succeeded), SessionDB: c.session, Started: &began, Ended: &ended, Command: o.Command,

@@ -125,9 +125,6 @@ func short(b []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// split are the parts of a configuration that are told by name one by one.
-var split = map[string]string{"Connections": "connection", "Classes": "class", "Rules": "rule"}
-
 // configParts gives a digest for each part of a configuration: each connection,
 // class and rule of the file, each other section, and what stands alone.
 func configParts(document []byte) (map[string]string, error) {
@@ -140,13 +137,13 @@ func configParts(document []byte) (map[string]string, error) {
 		switch {
 		case len(section) == 0 || section[0] != '{':
 			alone[name] = section
-		case split[name] != "":
-			var members map[string]json.RawMessage
-			if err := json.Unmarshal(section, &members); err != nil {
+		case name == "Connections":
+			var connections map[string]json.RawMessage
+			if err := json.Unmarshal(section, &connections); err != nil {
 				return nil, err
 			}
-			for member, body := range members {
-				parts[split[name]+"."+member] = short(body)
+			for connection, body := range connections {
+				parts["connection."+connection] = short(body)
 			}
 		default:
 			rest, err := splitSection(section, parts)
@@ -170,21 +167,17 @@ func splitSection(section []byte, parts map[string]string) ([]byte, error) {
 	if err := json.Unmarshal(section, &fields); err != nil {
 		return nil, err
 	}
-	for name, body := range fields {
-		switch {
-		case name == "Classes" && body[0] == '{':
-			var members map[string]json.RawMessage
-			if err := json.Unmarshal(body, &members); err != nil {
-				return nil, err
-			}
-			for member, text := range members {
-				parts[split[name]+"."+member] = short(text)
-			}
-			delete(fields, name)
-		case name == "Rules" && body[0] == '[':
-			delete(fields, name) // policy.loaded tells of each
+	var classes map[string]json.RawMessage
+	if body := fields["Classes"]; body != nil {
+		if err := json.Unmarshal(body, &classes); err != nil {
+			return nil, err
 		}
 	}
+	for name, text := range classes {
+		parts["class."+name] = short(text)
+	}
+	delete(fields, "Classes")
+	delete(fields, "Rules") // policy.loaded tells of each
 	return json.Marshal(fields)
 }
 
@@ -254,17 +247,17 @@ func keysChanged(now *evidence.Record, before *evidence.Beginning) *evidence.Rec
 	if then := before.Records[evidence.TypeConfigLoaded]; then != nil {
 		was = then.Data
 	}
-	any := false
+	differ := false
 	for field, value := range now.Data {
 		old, had := was[field]
 		if !strings.HasPrefix(field, keyField) || !had || old == value {
 			continue
 		}
-		any = true
+		differ = true
 		name := strings.TrimPrefix(field, keyField)
 		r.Data[name+".from"], r.Data[name+".to"] = old, value
 	}
-	if !any {
+	if !differ {
 		return nil
 	}
 	return r
