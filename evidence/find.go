@@ -72,6 +72,11 @@ func (r *Reader) homes(ctx context.Context, q queryID) ([]string, error) {
 }
 
 func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, found map[string]Record) error {
+	return r.searchHome(ctx, writer, id, q, found, func(*segment) {})
+}
+
+// searchHome is findAtHome, and calls holds for each segment with a record.
+func (r *Reader) searchHome(ctx context.Context, writer, id string, q queryID, found map[string]Record, holds func(*segment)) error {
 	from, err := r.seek(ctx, writer, q.at.Add(-homeSlack))
 	if err != nil {
 		return err
@@ -79,8 +84,12 @@ func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, f
 	until := q.at.Add(homeWindow)
 	story := chain{}
 	return r.scan(ctx, writer, from, func(s *segment) (bool, error) {
+		before := len(found)
 		if err := s.collect(id, found, &story); err != nil {
 			return false, err
+		}
+		if len(found) > before {
+			holds(s)
 		}
 		first, err := s.record(0)
 		if err != nil {
