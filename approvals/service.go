@@ -73,8 +73,12 @@ type verdict struct {
 	Nonce   string    `json:"nonce"`
 }
 
-// hour is where requests made in an hour are kept.
-func hour(t time.Time) string { return "approvals/" + t.UTC().Format("2006/01/02/15") + "/" }
+// Root is where all requests are kept. Keys below it sort by the time of requests.
+const Root = "approvals/"
+
+// Hour is where requests made in an hour are kept; a request's folder there is
+// called as its identifier.
+func Hour(t time.Time) string { return Root + t.UTC().Format("2006/01/02/15") + "/" }
 
 // dir is where a request is kept. A malformed id is a request that is not there.
 func (s *Service) dir(id string) (string, error) {
@@ -82,7 +86,7 @@ func (s *Service) dir(id string) (string, error) {
 	if err != nil || strings.ContainsAny(id, "/.") {
 		return "", ErrNotFound
 	}
-	return hour(at) + id + "/", nil
+	return Hour(at) + id + "/", nil
 }
 
 // Create files a request. The secret is sealed before anything is stored.
@@ -365,7 +369,7 @@ func (s *Service) Finish(ctx context.Context, id string, o Outcome) error {
 func (s *Service) ListOpen(ctx context.Context, yield func(*Status) bool) error {
 	now := s.cfg.Clock()
 	for at := now.Add(-s.cfg.Longest).Truncate(time.Hour); !at.After(now.Add(time.Hour)); at = at.Add(time.Hour) {
-		prefix := hour(at)
+		prefix := Hour(at)
 		open := map[string]bool{}
 		err := s.cfg.Store.List(ctx, prefix, "", func(e worm.Entry) bool {
 			id, name, _ := strings.Cut(strings.TrimPrefix(e.Key, prefix), "/")

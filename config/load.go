@@ -31,6 +31,11 @@ func (p Problems) Error() string { return strings.Join(p, "\n") }
 func Load(path string) (*Config, error) { return load(path, false) }
 
 func load(path string, offline bool) (*Config, error) {
+	return loadFor(path, offline, validator.config)
+}
+
+// loadFor is load with another idea of what a file must say.
+func loadFor(path string, offline bool, check func(validator, *Config)) (*Config, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator's own path
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
@@ -40,13 +45,17 @@ func load(path string, offline bool) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
-	return parse(path, text, offline)
+	return parseFor(path, text, offline, check)
 }
 
 // Parse is Load of a text; name is used in messages.
 func Parse(name string, text []byte) (*Config, error) { return parse(name, text, false) }
 
-func parse(name string, text []byte, offline bool) (cfg *Config, err error) {
+func parse(name string, text []byte, offline bool) (*Config, error) {
+	return parseFor(name, text, offline, validator.config)
+}
+
+func parseFor(name string, text []byte, offline bool, check func(validator, *Config)) (cfg *Config, err error) {
 	defer func() { // a defect of the YAML library must not look like a crash of ours
 		if r := recover(); r != nil {
 			cfg, err = nil, Problems{name + ":1:1: not understood as YAML"}
@@ -71,7 +80,7 @@ func parse(name string, text []byte, offline bool) (cfg *Config, err error) {
 	if found.unread = len(found.all); cfg.Connections == nil && found.unread > 0 && found.all[0].path == "" {
 		return nil, found.sorted() // not even a section; the rest would be noise
 	}
-	validator{found}.config(cfg)
+	check(validator{found}, cfg)
 	if len(found.all) > 0 {
 		return nil, found.sorted()
 	}

@@ -48,7 +48,7 @@ var (
 type validator struct{ *problems }
 
 func (v validator) config(c *Config) {
-	if !instanceName.MatchString(c.Instance) || c.Instance == "writers" || c.Instance == "links" {
+	if !instanceName.MatchString(c.Instance) || c.Instance == "writers" || c.Instance == "links" || c.Instance == "holds" {
 		v.wrong([]string{"instance"}, "name this gateway with small letters, digits and -, such as gateway-1")
 	}
 	v.listener(c)

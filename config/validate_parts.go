@@ -74,6 +74,11 @@ func (v validator) evidence(c *Config) {
 	v.secret([]string{"evidence", "signing_key"}, c.Evidence.SigningKey)
 	v.positive([]string{"evidence", "heartbeat"}, int64(c.Evidence.Heartbeat))
 	v.positive([]string{"evidence", "observe"}, int64(c.Evidence.Observe))
+	v.auditors(c)
+}
+
+// auditors checks who is trusted, and to whom is sealed.
+func (v validator) auditors(c *Config) {
 	if name := c.Evidence.VerifierKeys; name != "" {
 		if _, err := readPlain(name); err != nil && !v.offline {
 			v.wrong([]string{"evidence", "verifier_keys"}, "%v", err)

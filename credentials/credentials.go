@@ -41,10 +41,14 @@ type Lease struct {
 	// ID is the issuer's identifier, enough to revoke it after a crash.
 	ID         string
 	Connection string
-	Username   string
-	Password   masking.Secret
-	IssuedAt   time.Time
-	ExpiresAt  time.Time
+	// QueryID and Access are the grant's, for the record of its end; Leases sets
+	// them.
+	QueryID   string
+	Access    Access
+	Username  string
+	Password  masking.Secret
+	IssuedAt  time.Time
+	ExpiresAt time.Time
 }
 
 // Issuer mints and revokes. Implementations are safe for concurrent use and

@@ -199,6 +199,9 @@ func (l *Leases) mint(ctx context.Context, grant Grant, place chan struct{}) (le
 	if err == nil && lease == nil {
 		err = errors.New("minting a credential: the issuer gave none")
 	}
+	if err == nil {
+		lease.QueryID, lease.Access = grant.QueryID, grant.Access
+	}
 	return lease, err
 }
 

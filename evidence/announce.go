@@ -113,6 +113,9 @@ func openAnnouncement(msg []byte, trusted note.Verifiers) (Announcement, note.Ve
 	if err != nil {
 		return a, nil, fmt.Errorf("%w: the announced key is not a verifier key", ErrInvalid)
 	}
+	if IsAuditorKey(key.Name()) {
+		return a, nil, fmt.Errorf("%w: signed by an auditor's key, which signs no log", ErrInvalid)
+	}
 	for _, s := range n.Sigs {
 		if s.Name == key.Name() && s.Hash == key.KeyHash() {
 			return a, key, nil

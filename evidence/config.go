@@ -54,6 +54,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Store == nil, c.Signer == nil, c.Logger == nil:
 		return errors.New("a required part of the configuration is missing")
+	case IsAuditorKey(c.Signer.Name()):
+		return fmt.Errorf("the key %s is an auditor's by its name, which signs no log", c.Signer.Name())
 	case len(c.Auditors) == 0:
 		return errors.New("no auditor to seal to")
 	case c.InFlight > maxInFlight:

@@ -72,6 +72,11 @@ func (r *Reader) homes(ctx context.Context, q queryID) ([]string, error) {
 }
 
 func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, found map[string]Record) error {
+	return r.searchHome(ctx, writer, id, q, found, func(*segment) {})
+}
+
+// searchHome is findAtHome, and calls holds for each segment with a record.
+func (r *Reader) searchHome(ctx context.Context, writer, id string, q queryID, found map[string]Record, holds func(*segment)) error {
 	from, err := r.seek(ctx, writer, q.at.Add(-homeSlack))
 	if err != nil {
 		return err
@@ -79,8 +84,12 @@ func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, f
 	until := q.at.Add(homeWindow)
 	story := chain{}
 	return r.scan(ctx, writer, from, func(s *segment) (bool, error) {
+		before := len(found)
 		if err := s.collect(id, found, &story); err != nil {
 			return false, err
+		}
+		if len(found) > before {
+			holds(s)
 		}
 		first, err := s.record(0)
 		if err != nil {
@@ -90,21 +99,41 @@ func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, f
 	})
 }
 
-// chain notices when a query's records are complete.
-type chain struct{ outcome, leased, revoked bool }
+// chain notices when a query's records are complete: it has an outcome, and every
+// lease that it had was revoked. A query that waited for approval had two.
+type chain struct {
+	outcome bool
+	open    map[string]bool // leases, false once they are revoked
+}
 
 func (c *chain) add(r *Record) {
-	switch r.Type {
-	case TypeOutcome:
+	if r.Type == TypeOutcome {
 		c.outcome = true
-		c.leased = c.leased || r.Lease != nil
-	case TypeLeaseRevoked:
-		c.revoked = true
-	default: // the others neither end a query nor lease anything
+	}
+	if r.Lease == nil {
+		return
+	}
+	if c.open == nil {
+		c.open = make(map[string]bool)
+	}
+	if r.Type == TypeLeaseRevoked {
+		c.open[r.Lease.ID] = false
+	} else if _, seen := c.open[r.Lease.ID]; !seen {
+		c.open[r.Lease.ID] = true
 	}
 }
 
-func (c *chain) ended() bool { return c.outcome && (c.revoked || !c.leased) }
+func (c *chain) ended() bool {
+	if !c.outcome {
+		return false
+	}
+	for _, open := range c.open {
+		if open {
+			return false
+		}
+	}
+	return true
+}
 
 // collect takes a query's records out of a segment. Lines that do not hold the
 // identifier at all are not decoded.

@@ -53,6 +53,23 @@ const (
 	TypeRead Type = "evidence.read"
 )
 
+// The events of a gateway's own affairs. Their Data holds names and digests; the
+// texts are in Secret.Document.
+const (
+	// TypeConfigLoaded: the configuration and the keys that a writer runs with.
+	// Durable before it serves.
+	TypeConfigLoaded Type = "config.loaded"
+	// TypeConfigChanged: what differs from the instance's writer before.
+	TypeConfigChanged Type = "config.changed"
+	// TypeKeysChanged: which keys differ from the instance's writer before.
+	TypeKeysChanged Type = "keys.changed"
+	// TypePolicyLoaded: the rules that a writer decides by, and how they differ
+	// from those of the instance's writer before. Durable before it serves.
+	TypePolicyLoaded Type = "policy.loaded"
+	// TypeExported: an auditor took evidence out through the gateway.
+	TypeExported Type = "evidence.exported"
+)
+
 // Record is one event. Its clear part never holds a literal of a statement or
 // a protected value; those are in Sealed. Field names follow OCSF 1.8 where it
 // has one. It is stored as two lines, see lines.go: the fields up to Observed
@@ -216,6 +233,9 @@ type Secret struct {
 	Comment    string          `json:"comment,omitempty"`
 	// Salt went into Statement.SHA256.
 	Salt string `json:"salt,omitempty"`
+	// Document is the configuration or the rules, in config.loaded and
+	// policy.loaded. It names secrets and holds none.
+	Document json.RawMessage `json:"document,omitempty"`
 }
 
 // Receipt says where a durable record is.

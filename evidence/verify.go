@@ -111,7 +111,7 @@ func Verify(ctx context.Context, store worm.Store, trusted note.Verifiers, o Opt
 	}
 	// Announcements are listed before logs: what they say of a log was stored
 	// before, so that a store in use gives no false findings.
-	for _, step := range []func(context.Context) error{v.listWriters, v.list, v.announcements, v.verifyLogs, v.conclude} {
+	for _, step := range []func(context.Context) error{v.listWriters, v.list, v.announcements, v.verifyLogs, v.verifyHolds, v.conclude} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying evidence: %w", err)
 		}
@@ -135,6 +135,7 @@ type verifier struct {
 	logs     map[string]*logState
 	approved approved
 	observed []observation
+	holds    []string        // keys of auditors' orders
 	bundle   *bundleVerifier // nil for a whole store
 }
 
@@ -247,6 +248,10 @@ func (v *verifier) listed(key string) bool {
 		}
 		l := v.log(writer)
 		l.links[number] = append(l.links[number], query)
+		return true
+	}
+	if _, _, ok := parseHoldKey(key); ok {
+		v.holds = append(v.holds, key)
 		return true
 	}
 	writer, number, ok := parseSegmentKey(key)

@@ -85,7 +85,7 @@ func checkInstance(name string) error {
 		}
 	}
 	// These would collide with the folders beside the writers' own.
-	if name == "writers" || name == "links" {
+	if name == "writers" || name == "links" || name == "holds" {
 		return fmt.Errorf("%w: %q is a reserved name", ErrInvalid, name)
 	}
 	return nil

@@ -198,10 +198,13 @@ func (c *call) take(ctx context.Context, keyHash string) error {
 		Deadline:       now.Add(c.r.Timeout + 2*recordTimeout),
 		IdempotencyKey: keyHash, Nonce: newSalt(),
 	})
-	if err == nil {
-		c.taken = true
+	if err != nil {
+		return err
 	}
-	return err
+	c.taken = true
+	// The claim object decides who runs it; the record says so where nobody can
+	// deny it. Nothing has run yet, and without the record nothing does.
+	return c.g.recordStep(ctx, evidence.TypeApprovalClaimed, c.p, c.approved, &evidence.Approval{Approvers: c.approvers}, c.r.Meta)
 }
 
 // checkBinding refuses to run anything but what was approved. The request, the

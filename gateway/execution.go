@@ -18,7 +18,6 @@ type execution struct {
 	session  connectors.Session
 	estimate connectors.Estimate
 	release  func()
-	began    time.Time
 }
 
 // prepare makes the intent durable and mints the credential side by side, then
@@ -93,7 +92,7 @@ func (run *execution) mint(ctx context.Context) error {
 	}
 	c.intent, c.lease = true, run.lease
 	return c.g.cfg.Log.AppendAsync(&evidence.Record{
-		Type: evidence.TypeLeaseIssued, QueryID: c.id, Connection: c.db.Name, Lease: leaseRecord(run.lease, c.access),
+		Type: evidence.TypeLeaseIssued, QueryID: c.id, SessionID: c.r.SessionID, Connection: c.db.Name, Lease: leaseRecord(run.lease, c.access),
 	})
 }
 
@@ -102,7 +101,7 @@ func (run *execution) mint(ctx context.Context) error {
 func (run *execution) execute(ctx context.Context) (*Answer, error) {
 	c := run.c
 	out := newSink(c)
-	run.began = c.g.cfg.Clock()
+	c.began = c.g.cfg.Clock()
 	executed := c.step("execute")
 	outcome, err := run.session.Execute(ctx, out)
 	executed()

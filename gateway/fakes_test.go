@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -340,6 +341,17 @@ func (o *objects) Create(_ context.Context, key string, body []byte) error {
 	return nil
 }
 
+func (o *objects) CreateFrom(ctx context.Context, key string, r io.ReadSeeker, _ int64) error {
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return o.Create(ctx, key, body)
+}
+func (o *objects) Open(ctx context.Context, key string) (io.ReadCloser, worm.Entry, error) {
+	object, err := o.Get(ctx, key, 0)
+	return io.NopCloser(bytes.NewReader(object.Body)), worm.Entry{Key: key, Size: int64(len(object.Body))}, err
+}
 func (o *objects) Get(_ context.Context, key string, _ int64) (worm.Object, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -51,6 +51,8 @@ type call struct {
 	lease   *credentials.Lease
 	access  credentials.Access
 	session string
+	// began is when the database was asked to execute, zero before.
+	began time.Time
 
 	taken        bool // the approved request is claimed by this call
 	intent       bool // the intent is durable

@@ -43,6 +43,10 @@ func (c *call) refuse(ctx context.Context, problem *Problem) *Problem {
 	record := c.record(kind)
 	record.Result = &evidence.Result{Status: statusOf(problem), Code: string(problem.Code), SQLState: problem.SQLState,
 		Affected: -1, SessionDB: c.session, Problem: problemJSON(problem)}
+	if !c.began.IsZero() {
+		began, ended := c.began.UTC(), c.g.cfg.Clock().UTC()
+		record.Result.Started, record.Result.Ended = &began, &ended
+	}
 	done := c.step("record")
 	receipt, err := c.g.append(ctx, record)
 	done()
@@ -160,7 +164,7 @@ func (c *call) secret() *evidence.Secret {
 func (run *execution) record(ctx context.Context, o connectors.Outcome, out *sink, res *Result) (evidence.Receipt, error) {
 	c := run.c
 	ended := c.g.cfg.Clock().UTC()
-	began := run.began.UTC()
+	began := c.began.UTC()
 	r := c.record(evidence.TypeOutcome)
 	r.Result = &evidence.Result{
 		Status: string(succeeded), SessionDB: c.session, Started: &began, Ended: &ended, Command: o.Command,
@@ -234,7 +238,7 @@ func (g *Gateway) Reject(ctx context.Context, p *identity.Principal, problem *Pr
 		Actor: actor(p, m), Data: map[string]string{"transport": m.Transport},
 		Result: &evidence.Result{Status: "refused", Code: string(problem.Code), Affected: -1}}
 	if p == nil {
-		r.Type = evidence.TypeAuthFailed
+		r.Type, r.Data["why"] = evidence.TypeAuthFailed, problem.Detail
 		if g.failures.admit(r) {
 			if err := g.cfg.Log.AppendAsync(r); err != nil {
 				g.cfg.Logger.WarnContext(ctx, "a failed sign-in was not recorded", "error", err)

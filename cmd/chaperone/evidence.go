@@ -67,7 +67,7 @@ func (s *source) open(ctx context.Context) (err error) {
 
 func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("evidence verify, fetch, bundle, replay, token, differencing or open?")
+		return errors.New("evidence verify, fetch, bundle, replay, token, hold, extend, differencing or open?")
 	}
 	switch args[0] {
 	case "verify":
@@ -82,10 +82,14 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 		return replay(ctx, args[1:], out)
 	case "differencing":
 		return differencing(ctx, args[1:], out)
+	case "hold":
+		return hold(ctx, args[1:], out)
+	case "extend":
+		return extend(ctx, args[1:], out)
 	case "open":
 		return openSealed(ctx, args[1:], out)
 	}
-	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, bundle, replay, token, differencing and open", args[0])
+	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, bundle, replay, token, hold, extend, differencing and open", args[0])
 }
 
 // verify checks everything and prints what is wrong.

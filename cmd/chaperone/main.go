@@ -29,6 +29,10 @@ const usage = `chaperone: the HTTP query gateway between AI agents and clinical 
   chaperone evidence bundle --config FILE --since T --until T [--principal …] [--sign KEY] --out FILE.zip
   chaperone evidence token  --config FILE --class CLASS   token of the identifier on standard input, for --patient
   chaperone evidence replay --config FILE SESSION-OR-QUERY
+  chaperone evidence hold   --config FILE --query ID | --session ID [--release] --reason TEXT
+                                                     legal hold on all that holds these records
+  chaperone evidence extend --config FILE --since TIME --until TIME --to DATE --reason TEXT
+                                                     keep the records of a period longer; never shorter
   chaperone evidence differencing --config FILE      list aggregates of one caller that nearly repeat one another
   chaperone evidence open   --config FILE --identity FILE RECORD-ID
   chaperone classify        --config FILE --connection NAME [--sample ROWS] [--previous FILE] [--out FILE]

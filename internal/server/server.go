@@ -145,6 +145,10 @@ func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Rec
 	if err != nil {
 		return nil, err
 	}
+	if err := s.recordStart(ctx, startup{store: store, rules: rules, policy: decider.Version(), version: version,
+		tokens: tokens.Fingerprint(), approvals: fmt.Sprint(recipient)}); err != nil {
+		return nil, err
+	}
 	detectors, err := masking.NewDetectors(masking.DetectorConfig{Names: cfg.Masking.Detectors, MRNPattern: cfg.Masking.MRNPattern})
 	if err != nil {
 		return nil, err
@@ -205,8 +209,8 @@ func (s *Server) metrics() *prometheus.Registry {
 // revoked records the end of a lease. It is off the response path; if it cannot
 // be queued, the next start finds the lease open and revokes it again.
 func (s *Server) revoked(l *credentials.Lease, err error) {
-	r := &evidence.Record{Type: evidence.TypeLeaseRevoked, Connection: l.Connection, Lease: &evidence.Lease{
-		ID: l.ID, Username: l.Username, IssuedAt: l.IssuedAt.UTC(), ExpiresAt: l.ExpiresAt.UTC(),
+	r := &evidence.Record{Type: evidence.TypeLeaseRevoked, QueryID: l.QueryID, Connection: l.Connection, Lease: &evidence.Lease{
+		ID: l.ID, Username: l.Username, Access: string(l.Access), IssuedAt: l.IssuedAt.UTC(), ExpiresAt: l.ExpiresAt.UTC(),
 	}}
 	if err != nil {
 		r.Note = "it could not be revoked and was left to its TTL"
@@ -233,7 +237,8 @@ func (s *Server) recover(ctx context.Context) {
 		return
 	}
 	for _, l := range left.Leases {
-		lease := &credentials.Lease{ID: l.Lease.ID, Connection: l.Connection, Username: l.Lease.Username,
+		lease := &credentials.Lease{ID: l.Lease.ID, Connection: l.Connection, QueryID: l.QueryID,
+			Access: credentials.Access(l.Lease.Access), Username: l.Lease.Username,
 			IssuedAt: l.Lease.IssuedAt, ExpiresAt: l.Lease.ExpiresAt}
 		if lease.ExpiresAt.Before(time.Now()) {
 			s.revoked(lease, nil) // its TTL ended it

@@ -154,9 +154,13 @@ func (s *Store) patientPage(ctx context.Context, in *s3.ListObjectVersionsInput)
 // versions calls yield with the history of each key, in byte order.
 func (s *Store) versions(ctx context.Context, fetch pager, prefix, after string, yield func(*history) bool) error {
 	input := &s3.ListObjectVersionsInput{Bucket: s.bucket(), Prefix: s.key(prefix)}
-	if after != "" {
+	switch {
+	case strings.HasPrefix(after, prefix) && after != "":
 		input.KeyMarker = s.key(after)
+	case after > prefix:
+		return nil // every key of the prefix sorts before
 	}
+	// A marker before the prefix says nothing, and MinIO refuses one outside of it.
 	var open *history // its further versions may be on the next page
 	for {
 		page, err := fetch(ctx, input)
