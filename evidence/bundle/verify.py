@@ -1,0 +1,463 @@
+#!/usr/bin/env python3
+"""Verifies evidence of a Chaperone gateway: copied objects, or a bundle.
+
+    python3 verify.py --keys FILE [--checkpoints FILE] [--now TIME] [--json] PATH
+
+PATH is an unpacked bundle, a bundle's zip, or a folder that "chaperone evidence
+fetch" filled. FILE of --keys holds the public keys that you trust, one a line;
+take them from somebody you trust, not from the bundle. FILE of --checkpoints is
+what an earlier verification printed with --json, kept outside of the store.
+
+Exit status: 0 nothing found, 1 findings, 2 could not check.
+
+This program was written from docs/evidence-format.md alone, without a look at
+the gateway's own verifier, so that one checks the other. It needs Python 3.9 and
+its standard library, and reads only. The parts, in this order:
+
+  Ed25519            RFC 8032 section 5.1
+  encodings          base64 (RFC 4648), times (RFC 3339), JSON (RFC 8259), names
+  signed notes       https://c2sp.org/signed-note, https://c2sp.org/tlog-checkpoint
+  Merkle tree        RFC 6962 section 2.1, RFC 9162 section 2.1
+  reading            folders, zips, segments
+  a log              everything that one writer's segments show by themselves
+  between logs       witnesses, ends, approvals, links
+  a store, a bundle  what must be there
+"""
+
+import argparse
+import array
+import base64
+import binascii
+import bisect
+import calendar
+import collections
+import datetime
+import functools
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import stat
+import struct
+import sys
+import time
+import zipfile
+import zlib
+
+SEGMENT_MAGIC = b"chaperone-evidence-segment/v1\n"
+WRITER_MAGIC = b"chaperone-evidence-writer/v1\n"
+BUNDLE_MAGIC = b"chaperone-evidence-bundle/v1\n"
+LINK_MAGIC = b"chaperone-evidence-link/v1\n"
+
+MIB = 1 << 20
+SECOND = 10**9  # times are nanoseconds since 1970
+
+MAX_SEGMENT = 64 * MIB  # the format's own limit
+MAX_ANNOUNCEMENT = 16 * MIB
+MAX_MANIFEST = 32 * MIB
+MAX_SMALL_FILE = 16 * MIB  # keys, kept checkpoints, fetched.json, proofs
+MAX_NOTE_LINES = 24  # of a checkpoint: four of text, an empty one, signatures
+MIN_ENTRY = 100  # bytes: the required fields alone are longer
+MAX_ZIP_DIRECTORY = 32 * MIB
+MAX_ZIP_FILES = 100_000
+MAX_ZIP_CONTENT = 64 * 1024 * MIB  # unpacked, all files together
+MAX_FINDINGS = 1000  # of one log; what is beyond is counted
+
+IN_FLIGHT = 64  # segments that a writer may have on their way at a time
+GRACE = 15 * SECOND  # silence that is allowed beside two heartbeats
+CLOCK_TOLERANCE = 300 * SECOND
+CHECK_EVERY_SIGNATURE = 500  # segments; of longer logs one in ANCHOR
+ANCHOR = 1000  # segments between two signatures that are checked
+
+
+class CannotCheck(Exception):
+    """The verification cannot be done at all: exit status 2."""
+
+
+class Malformed(ValueError):
+    """Some bytes are not what the format says."""
+
+
+class BadSignature(ValueError):
+    """A note is not signed as it must be."""
+
+
+# ---------------------------------------------------------------- Ed25519
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+SQRT_MINUS_1 = pow(2, (P - 1) // 4, P)
+IDENTITY = (0, 1, 1, 0)
+
+
+def point_add(a, b):
+    """Adds points in extended coordinates (X, Y, Z, T): RFC 8032 section 5.1.4."""
+    ax, ay, az, at = a
+    bx, by, bz, bt = b
+    left = (ay - ax) * (by - bx) % P
+    right = (ay + ax) * (by + bx) % P
+    c = 2 * at * bt * D % P
+    d = 2 * az * bz % P
+    e, f, g, h = right - left, d - c, d + c, right + left
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def point_decode(data):
+    """Decodes a point strictly: RFC 8032 section 5.1.3; None if it is none."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    u, v = (y * y - 1) % P, (D * y * y + 1) % P
+    x = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
+    if (v * x * x - u) % P != 0:
+        x = x * SQRT_MINUS_1 % P
+        if (v * x * x - u) % P != 0:
+            return None
+    if x == 0 and sign:
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+def point_encode(point):
+    x, y, z, _ = point
+    inverse = pow(z, P - 2, P)
+    x, y = x * inverse % P, y * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+class Multiples:
+    """digit * 16^place * point for each place and digit: multiplying is adding."""
+
+    def __init__(self, point):
+        self.rows = []
+        for _ in range(64):
+            row = [IDENTITY]
+            for _ in range(15):
+                row.append(point_add(row[-1], point))
+            self.rows.append(row)
+            point = point_add(row[-1], point)
+
+    def times(self, scalar, total=IDENTITY):
+        """total + scalar * point, for a scalar below 2^256."""
+        for row in self.rows:
+            digit = scalar & 15
+            if digit:
+                total = point_add(total, row[digit])
+            scalar >>= 4
+        return total
+
+
+@functools.lru_cache(maxsize=None)
+def base_multiples():
+    """Multiples of the base point B, whose y is 4/5 and whose x is even."""
+    return Multiples(point_decode((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")))
+
+
+@functools.lru_cache(maxsize=64)
+def negated_multiples(public):
+    """Multiples of -A for a public key A; None if A is no point or of small order."""
+    point = point_decode(public)
+    if point is None:
+        return None
+    eighth = point
+    for _ in range(3):
+        eighth = point_add(eighth, eighth)
+    if eighth[0] == 0:
+        return None
+    return Multiples((P - point[0], point[1], 1, P - point[3]))
+
+
+def ed25519_verify(public, message, signature):
+    """RFC 8032 section 5.1.7 without the cofactor: S is below L, and R is the
+    canonical encoding of S*B - k*A."""
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    multiples = negated_multiples(public)
+    s = int.from_bytes(signature[32:], "little")
+    if multiples is None or s >= L:
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    return point_encode(multiples.times(k, base_multiples().times(s))) == signature[:32]
+
+
+# -------------------------------------------------------------- encodings
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def base64_text(data):
+    return base64.b64encode(data).decode("ascii")
+
+
+def base64_bytes(text, length=None):
+    """Decodes base64 with padding; only the one encoding of the bytes is taken."""
+    try:
+        data = binascii.a2b_base64(text)
+    except (ValueError, TypeError) as e:
+        raise Malformed("is not base64") from e
+    if base64_text(data) != text:
+        raise Malformed("is not canonical base64")
+    if length is not None and len(data) != length:
+        raise Malformed(f"does not have {length} bytes")
+    return data
+
+
+def strict_object(pairs):
+    """A JSON object, in which no name is given twice: readers could differ."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise Malformed("a JSON object names a field twice")
+    return result
+
+
+def bounded_integer(text):
+    if len(text) > 20:
+        raise Malformed("a number in JSON is too large")
+    return int(text)
+
+
+def refuse_constant(text):
+    raise Malformed(f"{text} is not JSON")
+
+
+JSON = json.JSONDecoder(object_pairs_hook=strict_object, parse_int=bounded_integer, parse_constant=refuse_constant)
+
+
+def json_object(line):
+    """Decodes the bytes of one JSON object."""
+    try:
+        value = JSON.decode(line.decode("utf-8"))
+    except Malformed:
+        raise
+    except (ValueError, RecursionError) as e:
+        raise Malformed("is not JSON") from e
+    if not isinstance(value, dict):
+        raise Malformed("is not a JSON object")
+    return value
+
+
+def field(values, name, kind, default=None):
+    """A field of a JSON object: of its type, or absent if there is a default."""
+    value = values.get(name)
+    if value is None:
+        if default is None:
+            raise Malformed(f"has no {name}")
+        return default
+    if type(value) is not kind:
+        raise Malformed(f"has a {name} of the wrong type")
+    return value
+
+
+def natural(values, name):
+    value = field(values, name, int)
+    if not 0 <= value < 1 << 63:
+        raise Malformed(f"has a {name} that is out of range")
+    return value
+
+
+TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+
+
+@functools.lru_cache(maxsize=4096)
+def whole_seconds(text):
+    return calendar.timegm(datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").timetuple())
+
+
+def nanoseconds(text):
+    """An RFC 3339 time in UTC as nanoseconds since 1970."""
+    match = TIME.fullmatch(text)
+    if match is None or text[17] == "6":  # no leap seconds
+        raise Malformed("has a time that is not RFC 3339 in UTC")
+    try:
+        seconds = whole_seconds(match[1])
+    except (ValueError, OverflowError) as e:
+        raise Malformed("has a time that does not exist") from e
+    fraction = match[2]
+    return seconds * SECOND + (int(fraction.ljust(9, "0")) if fraction else 0)
+
+
+WRITER = re.compile(r"([a-z0-9][a-z0-9.-]{0,63})-([0-9a-z]{9})-([0-9a-v]{8})")
+QUERY_ID = re.compile(r"q_([0-9a-v]{32})")
+SEGMENT_NAME = re.compile(r"[0-9]{16}")
+
+
+def writer_parts(writer):
+    """(instance, start in nanoseconds) of a writer's name; None if it is none."""
+    match = WRITER.fullmatch(writer)
+    if match is None or match[1] in ("writers", "links"):
+        return None
+    return match[1], int(match[2], 36) * 10**6
+
+
+def check_writer(writer):
+    if writer_parts(writer) is None:
+        raise Malformed("names a writer whose name has not the form of one")
+    return writer
+
+
+def query_parts(query_id):
+    """(time in nanoseconds, tag of the writer) of a query id."""
+    match = QUERY_ID.fullmatch(query_id)
+    if match is None:
+        raise Malformed("has a query_id that has not the form of one")
+    data = int(match[1], 32).to_bytes(20, "big")
+    return int.from_bytes(data[:6], "big") * 10**6, data[6:10]
+
+
+@functools.lru_cache(maxsize=256)
+def writer_tag(writer):
+    return sha256(writer.encode("ascii"))[:4]
+
+
+def is_at_home(query_id, writer, at):
+    """Whether a record of a query is where a reader looks without a link."""
+    received, tag = query_parts(query_id)
+    return tag == writer_tag(writer) and received - 2 * SECOND <= at <= received + 30 * SECOND
+
+
+def announcement_key(writer):
+    return f"evidence/writers/{writer}"
+
+
+def segment_key(writer, number):
+    return f"evidence/{writer}/segments/{number:016d}"
+
+
+def run_file(writer):
+    return f"evidence/runs/{writer}"
+
+
+def proof_file(writer):
+    return f"evidence/proofs/{writer}"
+
+
+# ----------------------------------------------------------- signed notes
+
+
+class Key:
+    """A public key: <name>+<hash>+<base64(0x01 | 32-byte key)>."""
+
+    def __init__(self, line):
+        parts = line.split("+", 2)
+        if len(parts) != 3:
+            raise Malformed("is not a public key")
+        self.name = parts[0]
+        data = base64_bytes(parts[2], 33)
+        self.public = data[1:]
+        self.hash = sha256(self.name.encode("utf-8", "replace") + b"\n" + data)[:4]
+        if not is_key_name(self.name) or data[0] != 1 or parts[1] != self.hash.hex():
+            raise Malformed("is not a public key: its parts do not agree")
+        if negated_multiples(self.public) is None:
+            raise Malformed("is not a public key: it is no point of the curve")
+
+    @property
+    def identity(self):
+        return self.name, self.hash
+
+
+def is_key_name(name):
+    return name != "" and "+" not in name and not any(c.isspace() for c in name) and name.isprintable()
+
+
+def read_keys(path):
+    """The trusted keys of a file, by name and hash."""
+    trusted = {}
+    for number, line in enumerate(read_small_file(path).split(b"\n"), 1):
+        try:
+            text = line.decode("utf-8").strip()
+            if text and not text.startswith("#"):
+                key = Key(text)
+                trusted[key.identity] = key
+        except ValueError as e:
+            raise CannotCheck(f"line {number} of {path} {e}") from e
+    if not trusted:
+        raise CannotCheck(f"{path} holds no key")
+    return trusted
+
+
+def read_small_file(path):
+    try:
+        with open(path, "rb") as f:
+            data = f.read(MAX_SMALL_FILE + 1)
+    except (OSError, ValueError) as e:
+        raise CannotCheck(f"{path} cannot be read: {e}") from e
+    if len(data) > MAX_SMALL_FILE:
+        raise CannotCheck(f"{path} is too large")
+    return data
+
+
+SIGNATURE_LINE = "\u2014 ".encode("utf-8")
+
+
+class Note:
+    """A signed note, parsed; verify it before you believe it."""
+
+    def __init__(self, data):
+        end = data.rfind(b"\n\n")
+        if end < 0 or not data.endswith(b"\n"):
+            raise BadSignature("has no signature")
+        self.data, self.text = data, data[: end + 1]
+        self.signatures = [self.signature(line) for line in data[end + 2 : -1].split(b"\n")]
+        if len(self.signatures) > MAX_NOTE_LINES:
+            raise BadSignature("has too many signatures")
+
+    @staticmethod
+    def signature(line):
+        if not line.startswith(SIGNATURE_LINE):
+            raise BadSignature("has a line that is no signature where its signatures are")
+        try:
+            name, _, value = line[len(SIGNATURE_LINE) :].decode("utf-8").partition(" ")
+            data = base64_bytes(value, 68)
+        except ValueError as e:
+            raise BadSignature("has a signature line that was changed") from e
+        return name, data[:4], data[4:]
+
+    def verify(self, trusted):
+        """Checks all signatures and gives the keys that made them."""
+        keys = []
+        for name, key_hash, signature in self.signatures:
+            key = trusted.get((name, key_hash))
+            if key is None:
+                raise BadSignature(f"is signed by a key that is not trusted ({name}+{key_hash.hex()})")
+            if key in keys:
+                raise BadSignature("is signed twice by one key")
+            if not ed25519_verify(key.public, self.text, signature):
+                raise BadSignature(f"does not have the signature of {name}: it was changed after it was signed")
+            keys.append(key)
+        return keys
+
+
+class Checkpoint:
+    """The checkpoint of a log: origin, size, root and the header's digest."""
+
+    def __init__(self, data):
+        self.note = Note(data)
+        try:
+            lines = self.note.text.decode("utf-8").split("\n")
+            if len(lines) != 5:
+                raise Malformed("does not have four lines")
+            self.origin = lines[0]
+            if not re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1]):
+                raise Malformed("has no size")
+            self.size = int(lines[1])
+            self.root = base64_bytes(lines[2], 32)
+            self.header_digest = base64_bytes(lines[3], 32)
+        except ValueError as e:
+            raise BadSignature("is not a checkpoint") from e
+
+    def verify(self, trusted, key, writer):
+        """Checks that the writer's announced key signed it; any trusted key if the
+        announcement cannot be used (key None)."""
+        keys = self.note.verify(trusted)
+        if key is not None and key not in keys:
+            raise BadSignature("is not signed by the key that the writer announced")
+        if self.origin not in [f"{k.name}/{writer}" for k in ([key] if key else keys)]:
+            raise BadSignature("is a checkpoint of another log")
