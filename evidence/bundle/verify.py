@@ -461,3 +461,251 @@ class Checkpoint:
             raise BadSignature("is not signed by the key that the writer announced")
         if self.origin not in [f"{k.name}/{writer}" for k in ([key] if key else keys)]:
             raise BadSignature("is a checkpoint of another log")
+
+
+# ------------------------------------------------------------ Merkle tree
+
+
+def node_hash(left, right):
+    return sha256(b"\x01" + left + right)
+
+
+def fold(subtrees):
+    """The root of the tree that consists of perfect subtrees, largest first."""
+    if not subtrees:
+        return sha256(b"")
+    root = subtrees[-1]
+    for left in reversed(subtrees[:-1]):
+        root = node_hash(left, root)
+    return root
+
+
+def add_leaves(subtrees, size, entries):
+    """The subtrees of a tree of `size` leaves after adding entries."""
+    stack = list(subtrees)
+    for entry in entries:
+        stack.append(sha256(b"\x00" + entry))
+        bits = size
+        while bits & 1:
+            right = stack.pop()
+            stack[-1] = node_hash(stack[-1], right)
+            bits >>= 1
+        size += 1
+    return stack
+
+
+def is_consistent(first, first_root, second, second_root, proof):
+    """Verifies a consistency proof: RFC 9162 section 2.1.4.2."""
+    if first > second:
+        return False
+    if first == second:
+        return not proof and first_root == second_root
+    if first == 0:
+        return not proof and first_root == fold([])
+    path = list(proof)
+    if first & (first - 1) == 0:
+        path.insert(0, first_root)
+    if not path:
+        return False
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    old = new = path[0]
+    for c in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            old, new = node_hash(c, old), node_hash(c, new)
+            while fn and not fn & 1:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            new = node_hash(new, c)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and old == first_root and new == second_root
+
+
+# ---------------------------------------------------------------- findings
+
+
+class Report:
+    """Findings and notes, each said once."""
+
+    def __init__(self):
+        self.findings = {}
+        self.notes = {}
+        self.omitted = 0
+
+    def find(self, kind, object_, message, record=""):
+        place = (object_, record, kind)
+        if place in self.findings:
+            return
+        if len(self.findings) >= MAX_FINDINGS:
+            self.omitted += 1
+            return
+        self.findings[place] = message
+
+    def note(self, object_, message, record=""):
+        if len(self.notes) < MAX_FINDINGS:
+            self.notes.setdefault((object_, record, "note"), message)
+
+    def add(self, other):
+        """Takes over what another report says, all of it."""
+        for place, message in other.findings.items():
+            self.findings.setdefault(place, message)
+        for place, message in other.notes.items():
+            self.notes.setdefault(place, message)
+        self.omitted += other.omitted
+
+    def names(self, object_):
+        return any(place[0] == object_ for place in self.findings)
+
+    @staticmethod
+    def listed(places):
+        return [{"object": o, "record": r, "kind": k, "message": m} for (o, r, k), m in sorted(places.items())]
+
+
+# ----------------------------------------------------------------- reading
+
+
+class Digesting(io.RawIOBase):
+    """Hashes and counts what is read through it."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source, self.sha256, self.size = source, hashlib.sha256(), 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = self.source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.sha256.update(data)
+        self.size += len(data)
+        return len(data)
+
+
+class Folder:
+    """The regular files of a folder. Symbolic links are never followed."""
+
+    def __init__(self, path):
+        self.path = path
+        self.sizes = {}
+        self.odd = {}  # names of what is no regular file, and what it is
+        try:
+            self.walk(path, "")
+        except (OSError, RecursionError) as e:
+            raise CannotCheck(f"{path} cannot be read: {e}") from e
+
+    def walk(self, path, prefix):
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_symlink():
+                    self.odd[name] = "is a symbolic link"
+                elif entry.is_dir(follow_symlinks=False):
+                    self.walk(entry.path, name + "/")
+                elif entry.is_file(follow_symlinks=False):
+                    self.sizes[name] = entry.stat(follow_symlinks=False).st_size
+                else:
+                    self.odd[name] = "is no regular file"
+
+    def open(self, name):
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            return os.fdopen(os.open(os.path.join(self.path, *name.split("/")), flags), "rb")
+        except OSError as e:
+            raise CannotCheck(f"{name} cannot be read: {e.strerror}") from e
+
+    def is_file(self, name, path):
+        """Whether a name of the folder is the file of a path."""
+        try:
+            return os.path.samefile(os.path.join(self.path, *name.split("/")), path)
+        except (OSError, ValueError):
+            return False
+
+
+class Archive:
+    """The files of a zip, read as a stream; nothing is unpacked to the disk."""
+
+    def __init__(self, path):
+        self.path = path
+        self.sizes = {}
+        self.odd = {}
+        check_zip_directory(path)
+        try:
+            self.zip = zipfile.ZipFile(path)
+            infos = self.zip.infolist()
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, struct.error) as e:
+            raise CannotCheck(f"{path} is no zip that can be read: {e}") from e
+        if len(infos) > MAX_ZIP_FILES or sum(i.file_size for i in infos) > MAX_ZIP_CONTENT:
+            raise CannotCheck(f"{path} is too large: at most {MAX_ZIP_FILES} files and {MAX_ZIP_CONTENT} bytes are unpacked")
+        self.infos = {}
+        for info in infos:
+            self.take(info)
+
+    def take(self, info):
+        name, kind = info.filename, info.external_attr >> 16
+        if name.endswith("/") and info.file_size == 0:
+            return  # a folder
+        parts = name.split("/")
+        if name in self.infos:
+            self.odd[name] = "is in the zip more than once"
+        elif info.orig_filename != name or "\\" in name or ":" in name or any(p in ("", ".", "..") for p in parts):
+            self.odd[name] = "has a name that leads out of the folder"
+        elif stat.S_IFMT(kind) not in (0, stat.S_IFREG):
+            self.odd[name] = "is no regular file"
+        elif info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            self.odd[name] = "is encrypted or compressed in a way that bundles do not use"
+        self.infos[name] = info
+        if name in self.odd:
+            self.sizes.pop(name, None)
+        else:
+            self.sizes[name] = info.file_size
+
+    def open(self, name):
+        try:
+            return self.zip.open(self.infos[name])
+        except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, struct.error) as e:
+            raise Malformed(f"cannot be unpacked: {e}") from e
+
+    def is_file(self, name, path):
+        return False
+
+
+# What reading a damaged zip member raises.
+READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error)
+
+
+def check_zip_directory(path):
+    """Refuses a zip whose directory alone would fill the memory."""
+    try:
+        with open(path, "rb") as f:
+            length = f.seek(0, os.SEEK_END)
+            f.seek(max(0, length - 66_000))
+            tail = f.read()
+    except OSError as e:
+        raise CannotCheck(f"{path} cannot be read: {e}") from e
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        raise CannotCheck(f"{path} is no zip")
+    size = struct.unpack("<L", tail[at + 12 : at + 16])[0]
+    at64 = tail.rfind(b"PK\x06\x06", 0, at)
+    if size == 0xFFFFFFFF and at64 >= 0 and at - at64 >= 56:
+        size = struct.unpack("<Q", tail[at64 + 40 : at64 + 48])[0]
+    if size > MAX_ZIP_DIRECTORY:
+        raise CannotCheck(f"{path} has a directory of more than {MAX_ZIP_DIRECTORY} bytes")
+
+
+def read_whole(source, name, limit):
+    """The bytes of a small file and nothing of a larger one."""
+    if source.sizes[name] > limit:
+        raise Malformed(f"is larger than {limit} bytes")
+    try:
+        with source.open(name) as f:
+            data = f.read(limit + 1)
+    except READ_ERRORS as e:
+        raise Malformed(f"cannot be read: {e}") from e
+    if len(data) > limit:
+        raise Malformed(f"is larger than {limit} bytes")
+    return data
