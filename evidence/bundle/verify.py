@@ -60,7 +60,7 @@ MAX_MANIFEST = 32 * MIB
 MAX_SMALL_FILE = 16 * MIB  # keys, kept checkpoints, fetched.json, proofs
 MAX_NOTE_LINES = 24  # of a checkpoint: four of text, an empty one, signatures
 MIN_ENTRY = 100  # bytes: the required fields alone are longer
-MAX_ZIP_DIRECTORY = 32 * MIB
+MAX_ZIP_DIRECTORY = 8 * MIB
 MAX_ZIP_FILES = 100_000
 MAX_ZIP_CONTENT = 64 * 1024 * MIB  # unpacked, all files together
 MAX_FINDINGS = 1000  # of one log; what is beyond is counted
@@ -686,15 +686,21 @@ def check_zip_directory(path):
             tail = f.read()
     except OSError as e:
         raise CannotCheck(f"{path} cannot be read: {e}") from e
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < 22:
+    ends = {tail.rfind(b"PK\x05\x06"), len(tail) - 22 if tail[-22:-18] == b"PK\x05\x06" else -1} - {-1}
+    if not ends:
         raise CannotCheck(f"{path} is no zip")
-    size = struct.unpack("<L", tail[at + 12 : at + 16])[0]
-    at64 = tail.rfind(b"PK\x06\x06", 0, at)
-    if size == 0xFFFFFFFF and at64 >= 0 and at - at64 >= 56:
-        size = struct.unpack("<Q", tail[at64 + 40 : at64 + 48])[0]
+    size = max(directory_size(tail, end) for end in ends)
     if size > MAX_ZIP_DIRECTORY:
         raise CannotCheck(f"{path} has a directory of more than {MAX_ZIP_DIRECTORY} bytes")
+
+
+def directory_size(tail, end):
+    """What the end record at `end`, or its ZIP64 record, says of the directory."""
+    size = int.from_bytes(tail[end + 12 : end + 16], "little")
+    if end >= 76 and tail[end - 20 : end - 16] == b"PK\x06\x07" and tail[end - 76 : end - 72] == b"PK\x06\x06":
+        size64 = int.from_bytes(tail[end - 36 : end - 28], "little")
+        return size64 if size == 0xFFFFFFFF else max(size, size64)
+    return size
 
 
 def read_whole(source, name, limit):
@@ -709,3 +715,118 @@ def read_whole(source, name, limit):
     if len(data) > limit:
         raise Malformed(f"is larger than {limit} bytes")
     return data
+
+
+class Segment:
+    """The bytes of one segment, taken apart but not yet believed."""
+
+    def __init__(self):
+        self.header_line = b""
+        self.header = None  # the decoded JSON, if it is whole
+        self.entries = []
+        self.digests = []  # of the bodies: base64, "" for an empty line, None for a withheld body
+        self.note_data = b""
+        self.problem = ""  # why it could not be taken apart
+
+
+class Lines:
+    """The lines of a run or of an object: at most a segment's size at once."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.next = stream.readline(MAX_SEGMENT + 1)
+
+    def take(self):
+        line, self.next = self.next, self.stream.readline(MAX_SEGMENT + 1)
+        return line
+
+    def at_end(self):
+        return self.next in (b"", SEGMENT_MAGIC)
+
+
+class Header:
+    """The header of a segment."""
+
+    def __init__(self, line):
+        values = json_object(line)
+        self.writer = check_writer(field(values, "writer", str))
+        self.number, self.first, self.count, self.durable = (natural(values, n) for n in ("segment", "first", "count", "durable"))
+        self.time = nanoseconds(field(values, "time", str))
+        self.previous = field(values, "previous", str, "")
+        if self.previous:
+            base64_bytes(self.previous, 32)
+        subtrees = field(values, "subtrees", list, [])
+        self.subtrees = [base64_bytes(s, 32) for s in subtrees]
+        if self.count == 0:
+            raise Malformed("says that it has no records")
+        if len(self.subtrees) != bin(self.first).count("1"):
+            raise Malformed("does not have a subtree for each one-bit of first")
+        if self.number > 9999999999999999:
+            raise Malformed("has a segment number of more than 16 digits")
+
+
+def read_segment(lines, may_withhold):
+    """Reads a segment up to the next magic line or the end.
+
+    Entries are kept until the segment is verified; of a body only the digest is.
+    """
+    segment, first, last = Segment(), [], collections.deque(maxlen=MAX_NOTE_LINES)
+    size = len(lines.next)
+    if lines.take() != SEGMENT_MAGIC:
+        segment.problem = "does not begin with the line of a segment"
+    try:
+        if not segment.problem:
+            size += read_records(segment, lines, may_withhold)
+    except Malformed as e:
+        segment.problem = str(e)
+    if segment.problem:
+        segment.entries, segment.digests = [], []
+    count = 0
+    while not lines.at_end():
+        line = lines.take()
+        size += len(line)
+        count += 1
+        (first if len(first) < MAX_NOTE_LINES and len(line) < 1000 else last).append(line[:1000])
+    if size > MAX_SEGMENT and not segment.problem:
+        segment.problem = "is larger than 64 MiB"
+    # A segment that could not be taken apart may still end with an intact note.
+    segment.note_data = last_note(first + list(last)) if segment.problem else b"".join(first + list(last))
+    return segment
+
+
+def read_records(segment, lines, may_withhold):
+    """Reads header and records; gives the number of bytes."""
+    if lines.at_end():
+        raise Malformed("ends behind its first line")
+    line = lines.take()
+    size = len(line)
+    segment.header_line = line[:-1]
+    header = Header(segment.header_line)
+    entries, digests = segment.entries, segment.digests
+    for _ in range(header.count):
+        if lines.at_end():
+            raise Malformed("has fewer records than its header says")
+        entry = lines.take()
+        if len(entry) < MIN_ENTRY or lines.at_end() or entry[:1] != b"{":
+            raise Malformed("has a line that is no entry where one must be")
+        body = lines.take()
+        size += len(entry) + len(body)
+        if size > MAX_SEGMENT:
+            raise Malformed("is larger than 64 MiB")
+        entries.append(entry[:-1])
+        if body == b"\n":
+            digests.append("")
+        elif body == b"-\n" and may_withhold:
+            digests.append(None)
+        else:
+            digests.append(base64_text(sha256(body[:-1])))
+    segment.header = header
+    return size
+
+
+def last_note(lines):
+    """What looks like a checkpoint's note at the end of lines."""
+    signatures = 0
+    while signatures < len(lines) and lines[-1 - signatures].startswith(SIGNATURE_LINE):
+        signatures += 1
+    return b"".join(lines[-(signatures + 5) :]) if signatures else b""
