@@ -726,6 +726,7 @@ class Segment:
         self.entries = []
         self.digests = []  # of the bodies: base64, "" for an empty line, None for a withheld body
         self.note_data = b""
+        self.more = False  # whether other lines follow the note
         self.problem = ""  # why it could not be taken apart
 
 
@@ -770,7 +771,7 @@ def read_segment(lines, may_withhold):
 
     Entries are kept until the segment is verified; of a body only the digest is.
     """
-    segment, first, last = Segment(), [], collections.deque(maxlen=MAX_NOTE_LINES)
+    segment = Segment()
     size = len(lines.next)
     if lines.take() != SEGMENT_MAGIC:
         segment.problem = "does not begin with the line of a segment"
@@ -781,17 +782,31 @@ def read_segment(lines, may_withhold):
         segment.problem = str(e)
     if segment.problem:
         segment.entries, segment.digests = [], []
-    count = 0
-    while not lines.at_end():
-        line = lines.take()
-        size += len(line)
-        count += 1
-        (first if len(first) < MAX_NOTE_LINES and len(line) < 1000 else last).append(line[:1000])
+    size += read_note(segment, lines)
     if size > MAX_SEGMENT and not segment.problem:
         segment.problem = "is larger than 64 MiB"
-    # A segment that could not be taken apart may still end with an intact note.
-    segment.note_data = last_note(first + list(last)) if segment.problem else b"".join(first + list(last))
     return segment
+
+
+def read_note(segment, lines):
+    """Reads what is left of a segment, which should be its note; gives the bytes."""
+    size = count = 0
+    first, last = [], collections.deque(maxlen=MAX_NOTE_LINES)
+    while not lines.at_end():
+        line = lines.take()
+        size, count, line = size + len(line), count + 1, line[:1000]
+        last.append(line)
+        if count <= MAX_NOTE_LINES:
+            first.append(line)
+    end = 5  # four lines of text and an empty one
+    while end < len(first) and first[end].startswith(SIGNATURE_LINE):
+        end += 1
+    if not segment.problem:
+        segment.note_data = b"".join(first[:end])
+        segment.more = count > end
+    else:  # a segment that cannot be taken apart may still end with an intact note
+        segment.note_data = last_note(list(last))
+    return size
 
 
 def read_records(segment, lines, may_withhold):
@@ -830,3 +845,141 @@ def last_note(lines):
     while signatures < len(lines) and lines[-1 - signatures].startswith(SIGNATURE_LINE):
         signatures += 1
     return b"".join(lines[-(signatures + 5) :]) if signatures else b""
+
+
+# ------------------------------------------------------------------ a log
+
+
+class Period:
+    """The period and the filter of a bundle."""
+
+    FIELDS = ("principal", "connection", "session_id", "query_id", "relation", "patient", "effect", "status")
+
+    def __init__(self, since, until, filter_):
+        self.since, self.until, self.filter = since, until, filter_
+
+    def holds(self, at):
+        return self.since <= at < self.until
+
+    def matches(self, entry):
+        """Whether an entry agrees with all fields of the filter."""
+        for name, wanted in self.filter.items():
+            if name == "principal":
+                if wanted not in principals(entry, with_bare=True):
+                    return False
+            elif name in ("relation", "patient"):
+                if wanted not in (entry.get(name + "s") or ()):
+                    return False
+            elif entry.get(name, "") != wanted:
+                return False
+        return True
+
+
+def principals(entry, with_bare=False):
+    """Who acts in an entry: the keys of the actor and of whom it acts for."""
+    actor = entry.get("actor") or {}
+    issuer = field(actor, "issuer", str, "")
+    names = [field(actor, "subject", str, ""), field(actor, "on_behalf_of", str, "")]
+    found = {f"{issuer}#{name}" for name in names if name}
+    return found.union(n for n in names if n) if with_bare else found
+
+
+def actor_key(entry):
+    actor = entry.get("actor") or {}
+    return field(actor, "issuer", str, "") + "#" + field(actor, "subject", str, "")
+
+
+def short_digest(*texts):
+    """16 bytes for texts, to keep many of them in little memory."""
+    return sha256("\0".join(texts).encode("utf-8", "surrogatepass"))[:16]
+
+
+Observation = collections.namedtuple("Observation", "writer announcement checkpoint object record time")
+
+
+class Table:
+    """Many rows in little memory: digests, sequence numbers and one more number."""
+
+    def __init__(self):
+        self.digests, self.sequences, self.values = bytearray(), array.array("Q"), array.array("Q")
+
+    def append(self, digest, sequence, value):
+        self.digests += digest
+        self.sequences.append(sequence)
+        self.values.append(value)
+
+    def __iter__(self):
+        for i, sequence in enumerate(self.sequences):
+            yield bytes(self.digests[16 * i : 16 * i + 16]), sequence, self.values[i]
+
+
+class Log:
+    """What the segments of one writer show by themselves."""
+
+    def __init__(self, writer, begin=0):
+        self.writer = writer
+        self.report = Report()
+        self.segments = self.records = self.queries = 0
+        self.begin, self.end = begin, begin  # numbers: first, and after the last
+        self.first = self.size = 0  # of the tree: before the first segment, after the last
+        self.root = fold([])
+        self.checkpoint = b""  # the newest that is sound
+        self.closed = False  # whether the last record is writer.closed
+        self.heard = None  # time of the newest segment
+        self.first_record = self.last_record = None  # times
+        self.has_gaps = False  # whether some records could not be read
+        self.end_unknown = False  # whether the last segment could not be read
+        # of each segment whose checkpoint is intact:
+        self.numbers, self.sizes = array.array("Q"), array.array("Q")
+        self.texts, self.notes = bytearray(), bytearray()  # digests of its text and of its note
+        self.observed = []
+        self.decided = set()  # digests of query and approver
+        self.reliances = Table()  # digest of query and approver; the value: time of the query id in seconds
+        self.links = set()  # that the records need
+        self.matching = set()  # digests of queries that match the filter
+        self.others = Table()  # digest of the query of a record that does not; the value: 1 withheld, 2 an intent
+        self.excused = 0  # outcomes whose intents are before the run
+        # of a run: what the file was
+        self.file_size, self.file_digest = 0, ""
+
+    def object_of(self, sequence):
+        """The key of the segment that holds a record."""
+        i = bisect.bisect_right(self.sizes, sequence)
+        return segment_key(self.writer, self.numbers[i] if i < len(self.numbers) else self.end)
+
+    def index_of(self, size):
+        """The place of the segment that ends at a size; None if none does."""
+        i = bisect.bisect_left(self.sizes, size)
+        return i if i < len(self.sizes) and self.sizes[i] == size else None
+
+
+ENTRY_TYPES = {name: str for name in ("id", "writer", "time", "type", "query_id", "session_id", "request_id", "connection", "purpose_of_use", "effect", "status", "body")}
+ENTRY_TYPES.update(sequence=int, actor=dict, relations=list, patients=list, approvers=list, observed=list)
+
+
+def read_entry(line):
+    """An entry's JSON, its fields of the right types."""
+    entry = json_object(line)
+    for name, value in entry.items():
+        kind = ENTRY_TYPES.get(name)
+        if kind is None:
+            if name.lower() in ENTRY_TYPES:  # a reader that ignores case would take it for the other
+                raise Malformed(f"has a field {name!r} that differs from a known one by capitals only")
+        elif type(value) is not kind and value is not None:
+            raise Malformed(f"has a {name} of the wrong type")
+        elif kind is list and name != "observed" and value and not all(type(v) is str for v in value):
+            raise Malformed(f"has {name} that are not text")
+    for name in ("id", "writer", "time", "type"):
+        field(entry, name, str)
+    if entry.get("query_id"):
+        query_parts(entry["query_id"])
+    if entry["type"] in ("query.intent", "query.outcome") and not entry.get("query_id"):
+        raise Malformed("has no query_id")
+    return entry
+
+
+class Before:
+    """A segment whose checkpoint is intact, as the next one must continue it."""
+
+    def __init__(self, number, checkpoint):
+        self.number, self.checkpoint = number, checkpoint
