@@ -919,7 +919,8 @@ class Log:
     def __init__(self, writer, begin=0):
         self.writer = writer
         self.report = Report()
-        self.segments = self.records = self.queries = 0
+        self.segments = self.records = 0
+        self.chosen = self.queries = 0  # records and query.intent that the filter chooses, or all
         self.begin, self.end = begin, begin  # numbers: first, and after the last
         self.first = self.size = 0  # of the tree: before the first segment, after the last
         self.root = fold([])
@@ -983,3 +984,296 @@ class Before:
 
     def __init__(self, number, checkpoint):
         self.number, self.checkpoint = number, checkpoint
+
+
+class Walk:
+    """Goes through the segments of a log in order."""
+
+    def __init__(self, log, key, trusted, period=None, now=None):
+        """key is the announced one, or None if the announcement cannot be used;
+        period is that of a bundle, or None for a store."""
+        self.log, self.key, self.trusted, self.period = log, key, trusted, period
+        self.latest = None if now is None else now + CLOCK_TOLERANCE
+        self.report = log.report
+        self.before = None
+        self.unsigned = []  # segments that rely on the signature of a later one
+        self.signatures = 0
+        self.header_time = None
+        self.record_time = None
+        self.intents = {}  # open ones: query to (who asked, whether in the period)
+        self.after_closed = False
+        self.started_wrong = False
+
+    # Signatures.
+
+    def check_signature(self, checkpoint):
+        """Why a checkpoint is not signed as it must be, or an empty text."""
+        if not hasattr(checkpoint, "why"):
+            self.signatures += 1
+            try:
+                checkpoint.verify(self.trusted, self.key, self.log.writer)
+                checkpoint.why = ""
+            except BadSignature as e:
+                checkpoint.why = str(e)
+        return checkpoint.why
+
+    def is_signed(self, number, checkpoint):
+        """Checks a signature and reports a wrong one."""
+        why = self.check_signature(checkpoint)
+        if why:
+            self.report.find("signature", segment_key(self.log.writer, number), f"The checkpoint of this segment {why}.")
+        return not why
+
+    def settle(self):
+        """Checks the signature of the newest segment, which vouches for all before
+        it; and if it is wrong that of the one before, and so on."""
+        for step, (number, checkpoint) in enumerate(reversed(self.unsigned)):
+            if step == IN_FLIGHT:
+                self.report.note(segment_key(self.log.writer, number), "The signatures of this segment and of some before it were not checked, because those after them are wrong.")
+                break
+            if self.is_signed(number, checkpoint):
+                break
+        self.unsigned = []
+
+    # Segments.
+
+    def add(self, number, segment):
+        """Takes the segment that is stored as the number."""
+        log = self.log
+        log.segments += 1
+        log.end = number + 1
+        checkpoint, sound = self.judge(number, segment)
+        if sound:
+            self.take(number, segment, checkpoint)
+        else:
+            self.settle()
+            self.skip()
+            log.end_unknown = True
+        if checkpoint is not None:
+            self.before = Before(number, checkpoint)
+            self.remember(number, checkpoint)
+
+    def skip(self):
+        """Says that records are missing here: what they explain is no finding."""
+        self.log.has_gaps = True
+        self.before = None
+        self.intents.clear()
+
+    def judge(self, number, segment):
+        """Verifies a segment by itself. Gives its checkpoint, or None if that is not
+        intact, and whether all is right."""
+        key = segment_key(self.log.writer, number)
+        try:
+            checkpoint = Checkpoint(segment.note_data)
+        except BadSignature as e:
+            if segment.problem:
+                self.report.find("malformed", key, f"This segment cannot be read: it {segment.problem}.")
+            else:
+                self.report.find("signature", key, f"The checkpoint of this segment {e}.")
+            return None, False
+        if segment.problem and self.check_signature(checkpoint):
+            self.report.find("malformed", key, f"This segment cannot be read: it {segment.problem}.")
+            return None, False
+        if segment.problem:
+            self.report.find("content", key, f"This segment was changed after it was signed: it {segment.problem}.")
+            return checkpoint, False
+        if sha256(segment.header_line) != checkpoint.header_digest:
+            return self.changed(number, checkpoint, "its header is not the one that was signed")
+        header = segment.header
+        if (header.writer, header.number) != (self.log.writer, number):
+            self.report.find("misplaced", key, f"What is stored here is segment {header.number} of the writer {header.writer}.")
+            return None, False
+        if checkpoint.size != header.first + header.count:
+            return self.changed(number, checkpoint, "its checkpoint has another size than its header")
+        if fold(add_leaves(header.subtrees, header.first, segment.entries)) != checkpoint.root:
+            return self.changed(number, checkpoint, "its entries are not those that were signed")
+        if segment.more:
+            self.report.find("signature", key, "Other bytes follow the checkpoint of this segment.")
+            return None, False
+        wrong_origin = checkpoint.origin.rpartition("/")[2] != self.log.writer
+        if (wrong_origin or self.signatures < CHECK_EVERY_SIGNATURE) and not self.is_signed(number, checkpoint):
+            return None, False
+        return checkpoint, True
+
+    def changed(self, number, checkpoint, what):
+        """Reports bytes that are not the signed ones; whether the checkpoint's or
+        others, its signature tells."""
+        if not self.is_signed(number, checkpoint):
+            return None, False
+        self.report.find("content", segment_key(self.log.writer, number), f"This segment was changed after it was signed: {what}.")
+        return checkpoint, False
+
+    def remember(self, number, checkpoint):
+        log = self.log
+        if log.sizes and checkpoint.size <= log.sizes[-1]:
+            return  # forked, and reported
+        log.numbers.append(number)
+        log.sizes.append(checkpoint.size)
+        log.texts += sha256(checkpoint.note.text)
+        log.notes += sha256(checkpoint.note.data)
+        log.size, log.root, log.checkpoint = checkpoint.size, checkpoint.root, checkpoint.note.data
+
+    def take(self, number, segment, checkpoint):
+        """Takes a segment that is right by itself."""
+        log, header, key = self.log, segment.header, segment_key(self.log.writer, number)
+        log.end_unknown = False
+        if log.segments == 1:
+            log.first = header.first
+        if not self.continues(number, header, checkpoint):
+            self.settle()
+        self.unsigned.append((number, checkpoint))
+        if len(self.unsigned) >= ANCHOR:
+            self.settle()
+        if self.header_time is not None and header.time < self.header_time:
+            self.report.find("order", key, "The time of this segment is before that of the segment before it.")
+        self.header_time = header.time
+        log.heard = header.time if log.heard is None else max(log.heard, header.time)
+        if self.latest is not None and header.time > self.latest:
+            self.report.find("clock", key, "The time of this segment is more than five minutes after the time of copying.")
+        self.take_records(key, number, segment)
+
+    def continues(self, number, header, checkpoint):
+        """Whether a segment continues the one before, whose signature is then
+        vouched for by this one's."""
+        key, before = segment_key(self.log.writer, number), self.before
+        if number == 0:
+            if header.first or header.previous:
+                self.report.find("forked", key, "The first segment of this log says that others were before it.")
+            return True
+        if before is None or before.number != number - 1:
+            return False
+        old = before.checkpoint
+        if header.previous == base64_text(sha256(old.note.data)):
+            if header.first != old.size or fold(header.subtrees) != old.root:
+                self.report.find("forked", key, "This segment does not continue the tree of the segment before it.")
+            return True
+        both = [self.is_signed(before.number, old), self.is_signed(number, checkpoint)]
+        if all(both):
+            self.report.find("forked", key, "This segment and the one before it are both signed, but this one was made after another segment than the one that is stored before it: the log has two histories.")
+        return False
+
+    # Records.
+
+    def take_records(self, key, number, segment):
+        writer, log = self.log.writer, self.log
+        for i, line in enumerate(segment.entries):
+            sequence = segment.header.first + i
+            record = f"{writer}.{sequence}"
+            log.records += 1
+            try:
+                entry = read_entry(line)
+                at = nanoseconds(entry["time"])
+                self.take_record(key, number, record, sequence, entry, at, segment, segment.digests[i])
+            except Malformed as e:
+                self.report.find("malformed", key, f"The entry of this record {e}.", record)
+                log.has_gaps = True
+
+    def take_record(self, key, number, record, sequence, entry, at, segment, digest):
+        log, type_ = self.log, entry["type"]
+        if (entry["id"], entry["writer"], entry.get("sequence")) != (record, log.writer, sequence):
+            self.report.find("misplaced", key, f"The entry at this place calls itself {entry['id']}.", record)
+        if self.record_time is not None and at < self.record_time:
+            self.report.find("order", key, "The time of this record is before that of the record before it.", record)
+        self.record_time = log.last_record = at
+        if log.first_record is None:
+            log.first_record = at
+        self.check_body(key, record, entry, digest)
+        self.check_life(key, record, sequence, type_, len(segment.entries))
+        query = entry.get("query_id")
+        in_period = self.period is None or self.period.holds(at)
+        if query and self.period is None and not is_at_home(query, log.writer, at):
+            log.links.add(f"{query}/{log.writer}.{number:016d}")
+        if in_period:
+            self.count(key, record, sequence, entry, digest)
+        if type_ == "query.intent":
+            self.take_intent(key, record, sequence, entry, in_period)
+        elif type_ == "query.outcome":
+            self.take_outcome(key, record, sequence, entry)
+        elif type_ == "approval.decided" and entry.get("effect") == "approve" and query:
+            log.decided.add(short_digest(query, actor_key(entry)))
+        for item in entry.get("observed") or ():
+            self.observe(key, record, item, at)
+
+    def check_body(self, key, record, entry, digest):
+        committed = entry.get("body") or ""
+        if digest is None and committed:
+            base64_bytes(committed, 32)
+        elif digest is None:
+            self.report.find("content", key, "The body of this record is withheld, but its entry says that it has none.", record)
+        elif digest != committed:
+            self.report.find("content", key, "The body of this record is not the one that its signed entry commits to: it was changed.", record)
+
+    def check_life(self, key, record, sequence, type_, count):
+        """The first record, and nothing else, is writer.started; writer.closed is
+        the last, alone in its segment."""
+        if self.after_closed:
+            self.report.find("order", key, "This record follows writer.closed, which must be the last of a log.", record)
+        if (type_ == "writer.started") != (sequence == 0):
+            what = "The first record of this log is not writer.started." if sequence == 0 else "This record says that the writer started, but is not its first."
+            self.report.find("order", key, what, record)
+        self.log.closed = self.after_closed = type_ == "writer.closed"
+        if self.log.closed and count != 1:
+            self.report.find("order", key, "The record writer.closed is not alone in its segment.", record)
+
+    def count(self, key, record, sequence, entry, digest):
+        """Counts a record of the period, and what the filter chooses."""
+        log, period, query = self.log, self.period, entry.get("query_id")
+        is_intent = entry["type"] == "query.intent"
+        if period is None or not period.filter or period.matches(entry):
+            log.queries += is_intent
+            if period is not None and period.filter:
+                log.chosen += 1
+                if query:
+                    log.matching.add(short_digest(query))
+                if digest is None:
+                    self.report.find("withheld", key, "The bundle's filter chooses this record, but its body is withheld.", record)
+            else:
+                log.chosen += 1
+        elif query:
+            log.others.append(short_digest(query), sequence, (digest is None) + 2 * is_intent)
+
+    def take_intent(self, key, record, sequence, entry, in_period):
+        asked = principals(entry)
+        asked.add(actor_key(entry))
+        query = entry["query_id"]
+        self.intents[query] = (frozenset(asked), in_period)
+        if in_period:
+            self.rely(key, record, sequence, entry, asked)
+
+    def take_outcome(self, key, record, sequence, entry):
+        query, log = entry["query_id"], self.log
+        asked, in_period = self.intents.pop(query, (None, False))
+        if entry.get("status") != "succeeded":
+            return
+        if asked is not None:
+            if in_period and entry.get("effect") == "approve":
+                if not entry.get("approvers"):
+                    self.report.find("order", key, "This query ran on approval, but its outcome names nobody who approved it.", record)
+                self.rely(key, record, sequence, entry, asked)
+        elif log.has_gaps:
+            return
+        elif log.begin > 0 and query_parts(query)[0] < self.period.since:
+            log.excused += 1
+        else:
+            self.report.find("order", key, "This record says that a query succeeded, but no record before it says that the query was to run.", record)
+
+    def rely(self, key, record, sequence, entry, asked):
+        """Notes on whose approval a record relies."""
+        query = entry["query_id"]
+        for approver in entry.get("approvers") or ():
+            if approver in asked:
+                self.report.find("order", key, f"This query ran on the approval of {approver}, who asked for it.", record)
+            self.log.reliances.append(short_digest(query, approver), sequence, query_parts(query)[0] // 10**6)
+
+    def observe(self, key, record, item, at):
+        """Notes what this writer says that it saw of another."""
+        if type(item) is not dict:
+            raise Malformed("has an observation that is no JSON object")
+        writer = check_writer(field(item, "writer", str))
+        announcement = field(item, "announcement", str)
+        base64_bytes(announcement, 32)
+        self.log.observed.append(Observation(writer, announcement, field(item, "checkpoint", str, ""), key, record, at))
+
+    def finish(self):
+        self.settle()
+        return self.log
