@@ -31,12 +31,12 @@ import binascii
 import bisect
 import calendar
 import collections
+import concurrent.futures
 import datetime
 import functools
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import re
 import stat
@@ -611,11 +611,7 @@ class Folder:
                     self.odd[name] = "is no regular file"
 
     def open(self, name):
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            return os.fdopen(os.open(os.path.join(self.path, *name.split("/")), flags), "rb")
-        except OSError as e:
-            raise CannotCheck(f"{name} cannot be read: {e.strerror}") from e
+        return open_in_folder(self.path, name)
 
     def is_file(self, name, path):
         """Whether a name of the folder is the file of a path."""
@@ -623,6 +619,14 @@ class Folder:
             return os.path.samefile(os.path.join(self.path, *name.split("/")), path)
         except (OSError, ValueError):
             return False
+
+
+def open_in_folder(path, name):
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        return os.fdopen(os.open(os.path.join(path, *name.split("/")), flags), "rb", MIB)
+    except OSError as e:
+        raise CannotCheck(f"{name} cannot be read: {e.strerror}") from e
 
 
 class Archive:
@@ -930,6 +934,7 @@ class Log:
         self.first_record = self.last_record = None  # times
         self.has_gaps = False  # whether some records could not be read
         self.end_unknown = False  # whether the last segment could not be read
+        self.broken = set()  # numbers of segments that are not right by themselves
         # of each segment whose checkpoint is intact:
         self.numbers, self.sizes = array.array("Q"), array.array("Q")
         self.texts, self.notes = bytearray(), bytearray()  # digests of its text and of its note
@@ -1046,6 +1051,7 @@ class Walk:
         if sound:
             self.take(number, segment, checkpoint)
         else:
+            log.broken.add(number)
             self.settle()
             self.skip()
             log.end_unknown = True
@@ -1277,3 +1283,254 @@ class Walk:
     def finish(self):
         self.settle()
         return self.log
+
+
+# ----------------------------------------------------------- announcements
+
+
+class Predecessor:
+    """What an announcement says of an earlier writer of its instance."""
+
+    def __init__(self, values):
+        if type(values) is not dict:
+            raise Malformed("has a predecessor that is no JSON object")
+        self.writer = check_writer(field(values, "writer", str))
+        self.segments = natural(values, "segments") if values.get("segments") is not None else 0
+        self.checkpoint = field(values, "checkpoint", str, "")
+        self.problem = field(values, "problem", str, "")
+        self.stranded = {}
+        for item in field(values, "stranded", list, []):
+            if type(item) is not dict or not re.fullmatch(r"[0-9a-f]{64}", field(item, "sha256", str)):
+                raise Malformed("has a stranded segment without a SHA-256 in hex")
+            self.stranded[natural(item, "segment")] = item["sha256"]
+
+
+class Announcement:
+    """The announcement of a writer; what cannot be believed is empty."""
+
+    def __init__(self, writer, data=b""):
+        self.writer, self.digest = writer, base64_text(sha256(data))
+        self.instance = writer_parts(writer)[0]
+        self.key = None  # if it cannot be used
+        self.started = self.silence = None
+        self.predecessors = []
+
+    def read(self, data, trusted):
+        """Verifies the note and takes what it says."""
+        note = Note(data)
+        keys = note.verify(trusted)
+        lines = note.text.split(b"\n")
+        if not note.text.startswith(WRITER_MAGIC) or len(lines) != 3:
+            raise Malformed("does not have the lines of an announcement")
+        values = json_object(lines[1])
+        try:
+            key = Key(field(values, "key", str))
+        except Malformed as e:
+            raise Malformed(f"names a key that {e}") from e
+        if key.identity not in [k.identity for k in keys]:
+            raise BadSignature("is not signed by the key that it names")
+        writer, instance = field(values, "writer", str), field(values, "instance", str)
+        started, heartbeat = nanoseconds(field(values, "started", str)), natural(values, "heartbeat_ms")
+        predecessors = [Predecessor(p) for p in field(values, "predecessors", list, [])]
+        if writer != self.writer:
+            return f"The announcement that is stored here is that of {writer}."
+        if instance != self.instance:
+            raise Malformed("names another instance than its writer does")
+        for p in predecessors:
+            if writer_parts(p.writer)[0] != instance or not p.writer < writer:
+                raise Malformed(f"names {p.writer} as a predecessor, which is no earlier writer of its instance")
+        self.key = trusted[key.identity]
+        self.started, self.silence, self.predecessors = started, 2 * heartbeat * 10**6 + GRACE, predecessors
+        return ""
+
+
+def read_announcement(report, source, writer, trusted):
+    """Reads an announcement and reports what is wrong with it."""
+    name = announcement_key(writer)
+    announcement = Announcement(writer)
+    try:
+        data = read_whole(source, name, MAX_ANNOUNCEMENT)
+        announcement = Announcement(writer, data)
+        wrong = announcement.read(data, trusted)
+        if wrong:
+            report.find("misplaced", name, wrong)
+    except BadSignature as e:
+        report.find("signature", name, f"This announcement {e}.")
+    except Malformed as e:
+        report.find("malformed", name, f"This announcement {e}.")
+    return announcement
+
+
+class Successors:
+    """What the successors of a writer say of its end."""
+
+    def __init__(self):
+        self.segments = None  # None if there is no successor
+        self.stranded = {}
+        self.started = None  # when the one that tells the most began
+
+
+def successors_of(announcements):
+    """What announcements say of earlier writers, by writer."""
+    known = collections.defaultdict(Successors)
+    for name in sorted(announcements):
+        for p in announcements[name].predecessors:
+            told = known[p.writer]
+            if told.segments is None or p.segments > told.segments:
+                told.segments, told.started = p.segments, announcements[name].started
+            told.stranded.update(p.stranded)
+    return known
+
+
+# ------------------------------------------------------------ between logs
+
+
+class Evidence:
+    """All that is known together: of a store or of a bundle."""
+
+    def __init__(self, trusted):
+        self.trusted = trusted
+        self.report = Report()
+        self.announcements = {}
+        self.logs = {}
+        self.successors = {}
+        self.period = None  # of a bundle
+
+    def need_announcement(self, writer, why):
+        if writer in self.announcements:
+            return True
+        self.report.find("missing", announcement_key(writer), f"There is no announcement of this writer, although {why}.")
+        return False
+
+    def check_witnesses(self):
+        """Compares the logs with what later and other writers say that they saw."""
+        for name in sorted(self.announcements):
+            announcement = self.announcements[name]
+            for p in announcement.predecessors:
+                self.check_predecessor(announcement, p)
+        for name in sorted(self.logs):
+            for seen in self.logs[name].observed:
+                self.check_observation(name, seen)
+
+    def check_predecessor(self, announcement, p):
+        key = announcement_key(announcement.writer)
+        if p.problem:
+            self.report.note(key, f"When this writer started, it could not read the whole log of {p.writer}: {p.problem}")
+        if not self.need_announcement(p.writer, f"{announcement.writer} names it as its predecessor"):
+            return
+        if p.checkpoint:
+            self.check_checkpoint(p.writer, p.checkpoint, key, "", announcement.started, f"{announcement.writer}, which came after it")
+        log = self.logs.get(p.writer)
+        if log is not None and p.segments > log.end and self.must_reach(log, announcement.started):
+            self.cut(log, f"{announcement.writer}, which came after it, found {p.segments} segments of it")
+
+    def check_observation(self, name, seen):
+        if not self.need_announcement(seen.writer, f"{name} saw it"):
+            return
+        announcement = self.announcements[seen.writer]
+        if announcement.key is not None and announcement.digest != seen.announcement:
+            self.report.find("forked", announcement_key(seen.writer), f"{name} saw another announcement of this writer than the one that is stored.")
+        if seen.checkpoint:
+            self.check_checkpoint(seen.writer, seen.checkpoint, seen.object, seen.record, seen.time, f"{name}, which watched it")
+
+    def check_checkpoint(self, writer, text, object_, record, at, who):
+        """Compares a checkpoint that somebody saw with the log. The object and the
+        record are where it is told; at is when, or None for one that was kept."""
+        log, announcement = self.logs.get(writer), self.announcements[writer]
+        data = text.encode("utf-8", "surrogatepass")
+        try:
+            checkpoint = Checkpoint(data)
+            i = None if log is None else log.index_of(checkpoint.size)
+            if i is not None and log.notes[32 * i : 32 * i + 32] == sha256(data):
+                return
+            checkpoint.verify(self.trusted, announcement.key, writer)
+        except BadSignature as e:
+            self.report.find("signature", object_, f"The checkpoint of {writer} that is told of here {e}.", record)
+            return
+        if log is None:
+            self.report.note(announcement_key(writer), f"A checkpoint of this writer was seen by {who}, but there is no run to compare it with.")
+        elif checkpoint.size <= log.first and log.begin > 0:
+            self.report.note(run_file(writer), f"A checkpoint of size {checkpoint.size} cannot be compared: the run begins at {log.first}.")
+        elif i is not None:
+            if log.texts[32 * i : 32 * i + 32] != sha256(checkpoint.note.text):
+                self.forked(writer, log.numbers[i], who)
+        elif checkpoint.size > log.size:
+            self.check_beyond(log, checkpoint, at, who)
+        else:
+            after = bisect.bisect_left(log.sizes, checkpoint.size)
+            whole = log.numbers[after] - log.numbers[after - 1] == 1 if after else log.numbers[0] == log.begin
+            if whole and log.numbers[after] not in log.broken:
+                self.forked(writer, log.numbers[after], who)
+
+    def forked(self, writer, number, who):
+        self.report.find("forked", segment_key(writer, number), f"This log has two histories: a signed checkpoint that was seen by {who}, does not fit the records that are stored.".replace("by the auditor,", "by the auditor"))
+
+    def cut(self, log, why):
+        if not log.end_unknown:
+            self.report.find("cut", segment_key(log.writer, log.end), f"The end of this log is gone: {why}.")
+
+    def must_reach(self, log, at):
+        """Whether a log must hold what was seen of it at a time (None: later)."""
+        return True
+
+    def check_beyond(self, log, checkpoint, at, who):
+        self.cut(log, f"a signed checkpoint of {checkpoint.size} records was seen by {who}; {log.size} are stored")
+
+    def check_kept(self, kept):
+        """Compares the logs with checkpoints that the auditor kept."""
+        for writer, text, file in kept:
+            if writer in self.announcements:
+                self.check_checkpoint(writer, text, file, "", None, "the auditor")
+            else:
+                self.check_unknown_kept(writer)
+
+    def check_unknown_kept(self, writer):
+        self.need_announcement(writer, "a checkpoint of it was kept")
+
+    def check_approvals(self):
+        """Every approval that a query relies on was decided, in whichever log."""
+        decided = set().union(*(log.decided for log in self.logs.values()))
+        unread = any(log.has_gaps for log in self.logs.values())
+        for name in sorted(self.logs):
+            log = self.logs[name]
+            for digest, sequence, query_ms in log.reliances:
+                if digest not in decided:
+                    self.miss_approval(log, sequence, query_ms, unread)
+
+    def miss_approval(self, log, sequence, query_ms, unread):
+        key, record = log.object_of(sequence), f"{log.writer}.{sequence}"
+        if unread:
+            self.report.note(key, "No log that could be read holds the approval that this record relies on; it may be among the records that could not be read.", record)
+        else:
+            self.report.find("order", key, "This record relies on an approval that no log holds: nobody of that name approved this query.", record)
+
+    def ended(self, log):
+        """Whether a log ends where it or a successor says."""
+        return log.closed or log.end == self.successors[log.writer].segments
+
+    def heard(self, writer, log, now):
+        """Whether a writer was heard of so late that it may be running."""
+        announcement = self.announcements.get(writer)
+        if announcement is None or announcement.key is None:
+            return True  # its limit is not known, and it is reported
+        last = announcement.started if log is None or log.heard is None else log.heard
+        return last >= now - announcement.silence
+
+    def checkpoints(self):
+        return {name: log.checkpoint.decode("utf-8", "replace") for name, log in sorted(self.logs.items()) if log.checkpoint}
+
+
+def run_jobs(function, jobs, sizes):
+    """Does independent jobs, in several processes if they are worth it."""
+    order = sorted(range(len(jobs)), key=lambda i: -sizes[i])
+    workers = min(os.cpu_count() or 1, len(jobs), 8)
+    if workers > 1 and sum(sizes) - max(sizes) > 8 * MIB:
+        try:
+            with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+                for result in pool.map(function, [jobs[i] for i in order]):
+                    yield result
+            return
+        except (OSError, ImportError, NotImplementedError) as e:
+            raise CannotCheck(f"processes cannot be started: {e}") from e
+    for i in order:
+        yield function(jobs[i])
