@@ -958,6 +958,10 @@ class Log:
         i = bisect.bisect_left(self.sizes, size)
         return i if i < len(self.sizes) and self.sizes[i] == size else None
 
+    def is_next(self, i):
+        """Whether nothing is missing before the segment at a place."""
+        return self.numbers[i] - self.numbers[i - 1] == 1 if i else self.numbers[0] == self.begin
+
 
 ENTRY_TYPES = {name: str for name in ("id", "writer", "time", "type", "query_id", "session_id", "request_id", "connection", "purpose_of_use", "effect", "status", "body")}
 ENTRY_TYPES.update(sequence=int, actor=dict, relations=list, patients=list, approvers=list, observed=list)
@@ -1419,10 +1423,10 @@ class Evidence:
         if not self.need_announcement(p.writer, f"{announcement.writer} names it as its predecessor"):
             return
         if p.checkpoint:
-            self.check_checkpoint(p.writer, p.checkpoint, key, "", announcement.started, f"{announcement.writer}, which came after it")
+            self.check_checkpoint(p.writer, p.checkpoint, key, "", announcement.started, f"its successor {announcement.writer}")
         log = self.logs.get(p.writer)
         if log is not None and p.segments > log.end and self.must_reach(log, announcement.started):
-            self.cut(log, f"{announcement.writer}, which came after it, found {p.segments} segments of it")
+            self.cut(log, f"its successor {announcement.writer} found {p.segments} segments of it")
 
     def check_observation(self, name, seen):
         if not self.need_announcement(seen.writer, f"{name} saw it"):
@@ -1431,7 +1435,7 @@ class Evidence:
         if announcement.key is not None and announcement.digest != seen.announcement:
             self.report.find("forked", announcement_key(seen.writer), f"{name} saw another announcement of this writer than the one that is stored.")
         if seen.checkpoint:
-            self.check_checkpoint(seen.writer, seen.checkpoint, seen.object, seen.record, seen.time, f"{name}, which watched it")
+            self.check_checkpoint(seen.writer, seen.checkpoint, seen.object, seen.record, seen.time, f"the writer {name}")
 
     def check_checkpoint(self, writer, text, object_, record, at, who):
         """Compares a checkpoint that somebody saw with the log. The object and the
@@ -1448,7 +1452,7 @@ class Evidence:
             self.report.find("signature", object_, f"The checkpoint of {writer} that is told of here {e}.", record)
             return
         if log is None:
-            self.report.note(announcement_key(writer), f"A checkpoint of this writer was seen by {who}, but there is no run to compare it with.")
+            self.report.note(announcement_key(writer), f"A checkpoint of this writer that {who} saw cannot be compared: there is no run.")
         elif checkpoint.size <= log.first and log.begin > 0:
             self.report.note(run_file(writer), f"A checkpoint of size {checkpoint.size} cannot be compared: the run begins at {log.first}.")
         elif i is not None:
@@ -1458,12 +1462,11 @@ class Evidence:
             self.check_beyond(log, checkpoint, at, who)
         else:
             after = bisect.bisect_left(log.sizes, checkpoint.size)
-            whole = log.numbers[after] - log.numbers[after - 1] == 1 if after else log.numbers[0] == log.begin
-            if whole and log.numbers[after] not in log.broken:
+            if after < len(log.sizes) and log.numbers[after] not in log.broken and log.is_next(after):
                 self.forked(writer, log.numbers[after], who)
 
     def forked(self, writer, number, who):
-        self.report.find("forked", segment_key(writer, number), f"This log has two histories: a signed checkpoint that was seen by {who}, does not fit the records that are stored.".replace("by the auditor,", "by the auditor"))
+        self.report.find("forked", segment_key(writer, number), f"This log has two histories: a signed checkpoint that {who} saw does not fit the records that are stored.")
 
     def cut(self, log, why):
         if not log.end_unknown:
@@ -1474,7 +1477,7 @@ class Evidence:
         return True
 
     def check_beyond(self, log, checkpoint, at, who):
-        self.cut(log, f"a signed checkpoint of {checkpoint.size} records was seen by {who}; {log.size} are stored")
+        self.cut(log, f"{who} saw a signed checkpoint of {checkpoint.size} records, and {log.size} are stored")
 
     def check_kept(self, kept):
         """Compares the logs with checkpoints that the auditor kept."""
@@ -1534,3 +1537,239 @@ def run_jobs(function, jobs, sizes):
             raise CannotCheck(f"processes cannot be started: {e}") from e
     for i in order:
         yield function(jobs[i])
+
+
+# ---------------------------------------------------------------- a store
+
+StoredLog = collections.namedtuple("StoredLog", "path writer numbers key trusted successors now silence")
+Stranded = collections.namedtuple("Stranded", "number digest header")
+
+
+def read_stored(job, number):
+    """Reads a stored segment and the digest of its object."""
+    with open_in_folder(job.path, segment_key(job.writer, number)) as f:
+        digesting = Digesting(f)
+        lines = Lines(io.BufferedReader(digesting, MIB))
+        segment = read_segment(lines, False)
+        if lines.next and not segment.problem:
+            segment.more = True
+        while lines.next:
+            lines.take()
+        return segment, digesting.sha256.hexdigest()
+
+
+def walk_stored(job):
+    """Verifies the log of a writer as far as its own objects show."""
+    numbers = job.numbers
+    whole = 0  # how many from 0 without a gap
+    while whole < len(numbers) and numbers[whole] == whole:
+        whole += 1
+    stranded = peek_stranded(job, whole)
+    log = Log(job.writer)
+    walk = Walk(log, job.key, job.trusted, now=job.now)
+    next_ = 0
+    for number in numbers[:whole] if stranded else numbers:
+        if number > next_:
+            report_gap(log, next_, number)
+            walk.skip()
+        walk.add(number, read_stored(job, number)[0])
+        next_ = number + 1
+    walk.finish()
+    if stranded:
+        walk_stranded(job, log, [s.number for s in stranded])
+    return log
+
+
+def report_gap(log, first, after):
+    what = f"Segment {first} is missing" if after - first == 1 else f"Segments {first} to {after - 1} are missing"
+    log.report.find("missing", segment_key(log.writer, first), f"{what}: later segments of the same log are there.")
+
+
+def peek_stranded(job, whole):
+    """The segments behind a gap if a writer that died, or that is running, can have
+    left them; nothing if what is in the gap must have been removed."""
+    behind = job.numbers[whole:]
+    if not behind or behind[-1] + 1 - whole >= IN_FLIGHT or (job.successors.segments or 0) > whole:
+        return []
+    stranded = [Stranded(n, digest, s.header) for n in behind for s, digest in [read_stored(job, n)]]
+    headers = [s.header for s in stranded if s.header is not None]
+    if any(h.durable > whole for h in headers):
+        return []
+    if all(s.number in job.successors.stranded for s in stranded):
+        return stranded
+    if whole:
+        last = read_stored(job, whole - 1)[0].header
+        headers += [last] if last is not None else []
+    if job.silence is None or any(h.time >= job.now - job.silence for h in headers):
+        return stranded
+    return []
+
+
+def walk_stranded(job, log, numbers):
+    """Verifies segments behind a gap, in which nothing was ever acknowledged."""
+    behind = Log(job.writer, numbers[0])
+    walk = Walk(behind, job.key, job.trusted, now=job.now)
+    for i, number in enumerate(numbers):
+        if i == 0 or number != numbers[i - 1] + 1:
+            walk.skip()
+        segment, digest = read_stored(job, number)
+        walk.add(number, segment)
+        if job.successors.stranded.get(number, digest) != digest:
+            behind.report.find("content", segment_key(job.writer, number), "This segment is not the one that a successor of its writer found here.")
+    walk.finish()
+    log.report.add(behind.report)
+    log.report.note(segment_key(job.writer, numbers[0]), f"{len(numbers)} segments of this log are stored behind a gap, as a writer that dies can leave them. Nothing in them was acknowledged, and they are not counted.")
+    log.links |= behind.links
+    log.broken |= behind.broken
+    if behind.heard is not None:
+        log.heard = behind.heard if log.heard is None else max(log.heard, behind.heard)
+
+
+class Store(Evidence):
+    """A copy of a whole store."""
+
+    def __init__(self, folder, trusted, now, kept):
+        super().__init__(trusted)
+        self.folder, self.now, self.kept = folder, now, kept
+        self.numbers = collections.defaultdict(list)
+        self.lengths = collections.Counter()
+        self.links = set()
+        self.objects = 0
+
+    def verify(self):
+        self.read_fetched()
+        self.sort_objects()
+        self.successors = successors_of(self.announcements)
+        self.walk()
+        self.check_witnesses()
+        self.check_kept(self.kept)
+        for writer in sorted(self.logs):
+            self.check_end(self.logs[writer])
+        self.check_stranded()
+        self.check_links()
+        self.check_approvals()
+        if any(p[2] == "cut" for p in self.report.findings) and not self.kept:
+            self.report.note("", "No kept checkpoints were given: with one, even the newest end of a log cannot be cut unseen.")
+
+    def read_fetched(self):
+        """Takes the time, the anomalies and the checkpoints that the copier noted."""
+        if "fetched.json" not in self.folder.sizes:
+            return
+        try:
+            values = json_object(read_whole(self.folder, "fetched.json", MAX_SMALL_FILE))
+            if field(values, "format", str) != "chaperone-evidence-fetch/v1":
+                raise Malformed("has another format")
+            copied = nanoseconds(field(values, "time", str))
+            kept = kept_of(values, "fetched.json")
+            anomalies = field(values, "anomalies", dict, {})
+        except Malformed as e:
+            self.report.find("malformed", "fetched.json", f"The note of the copier {e}.")
+            return
+        self.now = copied
+        self.kept = self.kept + kept
+        for key, text in anomalies.items():
+            self.report.find("anomaly", key, f"When the store was copied, this was noted: {text}")
+
+    def sort_objects(self):
+        """Reads announcements, and notes which segments and links there are."""
+        for name, what in self.folder.odd.items():
+            if name == "evidence" or name.startswith("evidence/"):
+                self.report.find("unexplained", name, f"This {what}: nothing of the kind may be here.")
+        for name in sorted(self.folder.sizes):
+            if name.startswith("evidence/"):
+                self.objects += 1
+                if not self.sort_object(name, name.split("/")):
+                    self.report.find("unexplained", name, "No object may have this name.")
+
+    def sort_object(self, name, parts):
+        if len(parts) == 3 and parts[1] == "writers" and writer_parts(parts[2]):
+            self.announcements[parts[2]] = read_announcement(self.report, self.folder, parts[2], self.trusted)
+        elif len(parts) == 4 and parts[1] == "links" and QUERY_ID.fullmatch(parts[2]):
+            writer, _, number = parts[3].rpartition(".")
+            if not writer_parts(writer) or not SEGMENT_NAME.fullmatch(number):
+                return False
+            self.links.add(f"{parts[2]}/{parts[3]}")
+        elif len(parts) == 4 and parts[2] == "segments" and writer_parts(parts[1]) and SEGMENT_NAME.fullmatch(parts[3]):
+            self.numbers[parts[1]].append(int(parts[3]))
+            self.lengths[parts[1]] += self.folder.sizes[name]
+        else:
+            return False
+        return True
+
+    def walk(self):
+        writers = sorted(set(self.numbers) | set(self.announcements))
+        jobs = []
+        for writer in writers:
+            self.need_announcement(writer, "it has segments")
+            announcement = self.announcements.get(writer) or Announcement(writer)
+            jobs.append(StoredLog(self.folder.path, writer, self.numbers[writer], announcement.key, self.trusted,
+                                  self.successors[writer], self.now, announcement.silence))
+        for log in run_jobs(walk_stored, jobs, [self.lengths[w] for w in writers]):
+            self.logs[log.writer] = log
+            self.report.add(log.report)
+
+    def check_end(self, log):
+        """A log ends with writer.closed, or where a successor says, or its writer
+        was heard of."""
+        if log.end_unknown or self.ended(log) or self.heard(log.writer, log, self.now):
+            return
+        told = self.successors[log.writer].segments
+        if told is None:
+            why = "it does not end with writer.closed, no successor says that it ended here, and its writer was not heard of for longer than it may be silent"
+        else:
+            why = f"it does not end with writer.closed, nor where its successor says, which found {told} segments"
+        self.cut(log, why)
+
+    def check_stranded(self):
+        for writer, told in sorted(self.successors.items()):
+            for number in sorted(set(told.stranded) - set(self.numbers.get(writer, ()))):
+                self.report.find("missing", segment_key(writer, number), "This segment is missing: a successor of its writer found it behind a gap.")
+
+    def check_links(self):
+        """Links hold their own key and are those that the records need."""
+        needed = set().union(*(log.links for log in self.logs.values()))
+        for link in sorted(needed - self.links):
+            self.report.find("missing", f"evidence/links/{link}", "This link is missing, although a segment holds records of the query.")
+        for link in sorted(self.links):
+            name = f"evidence/links/{link}"
+            try:
+                right = read_whole(self.folder, name, 1000) == LINK_MAGIC + name.encode("ascii") + b"\n"
+            except Malformed:
+                right = False
+            if not right:
+                self.report.find("content", name, "This link does not hold its own key: it was changed.")
+            elif link not in needed and not self.may_be_left(link):
+                self.report.find("unexplained", name, "This link belongs to no record of the segment that it names.")
+
+    def may_be_left(self, link):
+        """Whether a link that no record needs belongs to a segment that could not be
+        read, or that a writer which died did not come to store."""
+        writer, _, number = link.partition("/")[2].rpartition(".")
+        log, number = self.logs.get(writer), int(number)
+        if log is None:
+            return False
+        if number in log.broken:
+            return True
+        if self.stored(writer, number):
+            return False
+        return number < log.end or not log.closed and number < log.end + IN_FLIGHT
+
+    def stored(self, writer, number):
+        numbers = self.numbers[writer]
+        i = bisect.bisect_left(numbers, number)
+        return i < len(numbers) and numbers[i] == number
+
+    def counts(self):
+        logs = self.logs.values()
+        return {"objects": self.objects, "writers": len(self.announcements), "segments": sum(map(len, self.numbers.values())),
+                "records": sum(log.records for log in logs), "queries": sum(log.queries for log in logs)}
+
+
+def kept_of(values, file):
+    """The kept checkpoints of a report's or a fetch's JSON."""
+    kept = []
+    for writer, note in field(values, "checkpoints", dict, {}).items():
+        if type(note) is not str or writer_parts(writer) is None:
+            raise Malformed("has checkpoints that are none")
+        kept.append((writer, note, file))
+    return kept
