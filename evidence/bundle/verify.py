@@ -1648,8 +1648,6 @@ class Store(Evidence):
         self.check_stranded()
         self.check_links()
         self.check_approvals()
-        if any(p[2] == "cut" for p in self.report.findings) and not self.kept:
-            self.report.note("", "No kept checkpoints were given: with one, even the newest end of a log cannot be cut unseen.")
 
     def read_fetched(self):
         """Takes the time, the anomalies and the checkpoints that the copier noted."""
@@ -1711,7 +1709,11 @@ class Store(Evidence):
     def check_end(self, log):
         """A log ends with writer.closed, or where a successor says, or its writer
         was heard of."""
-        if log.end_unknown or self.ended(log) or self.heard(log.writer, log, self.now):
+        if log.end_unknown or self.ended(log):
+            return
+        if self.heard(log.writer, log, self.now):
+            if not self.kept:
+                self.report.note(segment_key(log.writer, log.end), "This log may be going on. Without a kept checkpoint nothing shows whether its newest end was removed.")
             return
         told = self.successors[log.writer].segments
         if told is None:
@@ -1773,3 +1775,227 @@ def kept_of(values, file):
             raise Malformed("has checkpoints that are none")
         kept.append((writer, note, file))
     return kept
+
+
+# --------------------------------------------------------------- a bundle
+
+Run = collections.namedtuple("Run", "start to first size")  # numbers of segments, sizes of the tree
+StoredRun = collections.namedtuple("StoredRun", "kind path writer run key trusted period created")
+
+
+def walk_run(job):
+    """Verifies the run of a writer as far as its own bytes show."""
+    log = Log(job.writer, job.run.start)
+    walk = Walk(log, job.key, job.trusted, job.period, job.created)
+    name = run_file(job.writer)
+    try:
+        source = open_in_folder(job.path, name) if job.kind is Folder else Archive(job.path).open(name)
+        with source:
+            digesting = Digesting(source)
+            walk_segments(job, log, walk, Lines(io.BufferedReader(digesting, MIB)))
+    except (Malformed, *READ_ERRORS) as e:
+        log.report.find("malformed", name, f"This file cannot be read: {e}.")
+        walk.skip()
+        log.end_unknown = True
+    else:
+        log.file_size, log.file_digest = digesting.size, digesting.sha256.hexdigest()
+    return walk.finish()
+
+
+def walk_segments(job, log, walk, lines):
+    """Goes through the segments of a run; each says its own number."""
+    expected, torn, begun = job.run.start, None, False
+    while lines.next:
+        segment = read_segment(lines, bool(job.period.filter))
+        more, segment.more = segment.more, False
+        number = number_of(segment, job.writer)
+        if number is None:
+            number = expected
+        if not begun and number < expected:
+            log.report.find("content", "manifest", f"The manifest says that the run of {job.writer} begins with segment {expected}, but it begins with {number}.")
+            log.begin = log.end = expected = number
+        begun = True
+        if number < expected:
+            log.report.find("misplaced", segment_key(job.writer, number), f"This segment stands in its run where segment {expected} must be.")
+            continue
+        missing = expected + (torn == expected)
+        if number > missing:
+            report_gap(log, missing, number)
+        if number > expected:
+            walk.skip()
+        walk.add(number, segment)
+        expected = number + 1
+        if more:  # behind a whole segment: the first line of the next was changed
+            torn = expected
+            log.report.find("malformed", segment_key(job.writer, torn), "What stands here in the run does not begin with the line of a segment.")
+            walk.skip()
+            log.end_unknown = True
+
+
+def number_of(segment, writer):
+    """The number of a segment of the writer, if its header is the one that its
+    checkpoint names."""
+    header = segment.header
+    if header is None or header.writer != writer:
+        return None
+    try:
+        if Checkpoint(segment.note_data).header_digest != sha256(segment.header_line):
+            return None
+    except BadSignature:
+        return None
+    return header.number
+
+
+class Manifest:
+    """What a bundle says that it is."""
+
+    def __init__(self, line):
+        values = json_object(line)
+        self.since, self.until, self.created = (nanoseconds(field(values, n, str)) for n in ("since", "until", "created"))
+        self.filter = field(values, "filter", dict, {})
+        for name, value in self.filter.items():
+            if name not in Period.FIELDS or type(value) is not str:
+                raise Malformed("has a filter that this verifier does not know")
+        self.filter = {n: v for n, v in self.filter.items() if v}
+        self.runs = {check_writer(w): self.run(r) for w, r in field(values, "runs", dict, {}).items()}
+        self.records, self.queries = natural(values, "records"), natural(values, "queries")
+        self.files = {name: self.file(f) for name, f in field(values, "files", dict, {}).items()}
+
+    @staticmethod
+    def run(values):
+        if type(values) is not dict:
+            raise Malformed("has a run that is no JSON object")
+        run = Run(*(natural(values, n) for n in ("from", "to", "first", "size")))
+        if run.start >= run.to or run.first >= run.size:
+            raise Malformed("has a run without segments")
+        return run
+
+    @staticmethod
+    def file(values):
+        if type(values) is not dict:
+            raise Malformed("has a file that is no JSON object")
+        return natural(values, "size"), field(values, "sha256", str)
+
+
+class Bundle(Evidence):
+    """An unpacked bundle or its zip."""
+
+    def __init__(self, source, trusted, kept, used_files):
+        """used_files are paths of files that the auditor uses beside the bundle."""
+        super().__init__(trusted)
+        self.source, self.kept, self.used_files = source, kept, used_files
+        self.manifest = None
+        self.proofs = {}  # checkpoints that are proved to continue the runs
+        self.chosen = self.queries = 0
+
+    def verify(self):
+        for name, what in self.source.odd.items():
+            self.report.find("unexplained", name, f"This {what}: a bundle holds nothing of the kind.")
+        if not self.read_manifest():
+            return
+        self.period = Period(self.manifest.since, self.manifest.until, self.manifest.filter)
+        self.check_names()
+        self.read_announcements()
+        self.walk()
+        self.check_files()
+        self.read_proofs()
+        self.check_witnesses()
+        self.check_kept(self.kept)
+        for writer in sorted(set(self.announcements) | set(self.manifest.runs)):
+            self.check_run(writer)
+        self.check_approvals()
+        self.check_filter()
+
+    def read_manifest(self):
+        if "manifest" not in self.source.sizes:
+            self.report.find("missing", "manifest", "This bundle has no manifest: nothing says what it must hold.")
+            return False
+        try:
+            data = read_whole(self.source, "manifest", MAX_MANIFEST)
+            text = self.open_manifest(data)
+            lines = text.split(b"\n")
+            if not text.startswith(BUNDLE_MAGIC) or len(lines) != 3 or lines[2]:
+                raise Malformed("does not have the lines of a manifest")
+            self.manifest = Manifest(lines[1])
+        except Malformed as e:
+            self.report.find("malformed", "manifest", f"The manifest {e}.")
+            return False
+        if self.manifest.until > self.manifest.created:
+            self.report.find("order", "manifest", "The period ends after the bundle was made, so that records of it can be missing.")
+        if self.manifest.since >= self.manifest.until:
+            self.report.find("order", "manifest", "The period ends before it begins.")
+        return True
+
+    def open_manifest(self, data):
+        """The text of a manifest, whose signatures are checked if there are any."""
+        if data.count(b"\n") == 2 and data.endswith(b"\n"):
+            self.report.note("manifest", "The manifest is not signed: the report and the exports are as believable as whoever gave you the bundle. The records are proved all the same.")
+            return data
+        try:
+            note = Note(data)
+            note.verify(self.trusted)
+            return note.text
+        except BadSignature as e:
+            self.report.find("signature", "manifest", f"The manifest {e}.")
+        return data[: data.find(b"\n\n") + 1] or data
+
+    def check_names(self):
+        """There is every file that the manifest lists, and no other."""
+        for name in self.manifest.files:
+            if name not in self.source.sizes and name not in self.source.odd:
+                self.report.find("missing", name, "The manifest lists this file, but it is not there.")
+        for name in self.source.sizes:
+            known = name == "manifest" or name in self.manifest.files
+            if not known and not any(self.source.is_file(name, used) for used in self.used_files):
+                self.report.find("unexplained", name, "The manifest does not list this file.")
+
+    def check_files(self):
+        """Every file has the digest that the manifest lists."""
+        for name, (size, digest) in self.manifest.files.items():
+            if name not in self.source.sizes:
+                continue
+            if self.source.sizes[name] != size:
+                self.report.find("content", name, f"This file has {self.source.sizes[name]} bytes, and the manifest says {size}: it was changed.")
+                continue
+            try:
+                found = self.digest_of(name)
+            except (Malformed, *READ_ERRORS) as e:
+                self.report.find("malformed", name, f"This file cannot be read: {e}.")
+                continue
+            if found != digest:
+                self.report.find("content", name, "This file does not have the digest that the manifest lists: it was changed.")
+
+    def digest_of(self, name):
+        log = self.logs.get(name.rpartition("/")[2]) if name.startswith("evidence/runs/") else None
+        if log is not None and log.file_digest:
+            return log.file_digest
+        digest = hashlib.sha256()
+        with self.source.open(name) as f:
+            for chunk in iter(lambda: f.read(MIB), b""):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def writers_in(self, folder):
+        for name in sorted(self.source.sizes):
+            if name.startswith(folder) and writer_parts(name[len(folder) :]):
+                yield name[len(folder) :]
+
+    def read_announcements(self):
+        for writer in self.writers_in("evidence/writers/"):
+            self.announcements[writer] = read_announcement(self.report, self.source, writer, self.trusted)
+        self.successors = successors_of(self.announcements)
+
+    def walk(self):
+        jobs, sizes, runs = [], [], set(self.writers_in("evidence/runs/"))
+        for writer in sorted(runs | set(self.manifest.runs)):
+            self.need_announcement(writer, "it has a run")
+        for writer in sorted(runs - set(self.manifest.runs)):
+            self.report.find("content", "manifest", f"The manifest does not say which segments the run of {writer} has.")
+        for writer in sorted(runs & set(self.manifest.runs)):
+            announcement = self.announcements.get(writer) or Announcement(writer)
+            jobs.append(StoredRun(type(self.source), self.source.path, writer, self.manifest.runs[writer], announcement.key,
+                                  self.trusted, self.period, self.manifest.created))
+            sizes.append(self.source.sizes[run_file(writer)])
+        for log in run_jobs(walk_run, jobs, sizes):
+            self.logs[log.writer] = log
+            self.report.add(log.report)
