@@ -1452,6 +1452,7 @@ class Evidence:
             self.report.find("signature", object_, f"The checkpoint of {writer} that is told of here {e}.", record)
             return
         if log is None:
+            self.without_log(writer, at, who)
             self.report.note(announcement_key(writer), f"A checkpoint of this writer that {who} saw cannot be compared: there is no run.")
         elif checkpoint.size <= log.first and log.begin > 0:
             self.report.note(run_file(writer), f"A checkpoint of size {checkpoint.size} cannot be compared: the run begins at {log.first}.")
@@ -1464,6 +1465,9 @@ class Evidence:
             after = bisect.bisect_left(log.sizes, checkpoint.size)
             if after < len(log.sizes) and log.numbers[after] not in log.broken and log.is_next(after):
                 self.forked(writer, log.numbers[after], who)
+
+    def without_log(self, writer, at, who):
+        """A checkpoint tells of a log of which nothing is there."""
 
     def forked(self, writer, number, who):
         self.report.find("forked", segment_key(writer, number), f"This log has two histories: a signed checkpoint that {who} saw does not fit the records that are stored.")
@@ -1999,3 +2003,218 @@ class Bundle(Evidence):
         for log in run_jobs(walk_run, jobs, sizes):
             self.logs[log.writer] = log
             self.report.add(log.report)
+
+    def check_run(self, writer):
+        """A run is what the manifest says, and holds all of the period."""
+        log, run = self.logs.get(writer), self.manifest.runs.get(writer)
+        if log is None:
+            self.check_absent_run(writer, run)
+            return
+        if log.end < run.to:
+            self.cut(log, f"the manifest says that the run goes up to segment {run.to - 1}")
+        elif log.end > run.to or not log.has_gaps and (log.first, log.size) != (run.first, run.size):
+            self.report.find("content", "manifest", f"The run of {writer} is not the one that the manifest describes.")
+        first = log.first_record
+        if log.begin > 0 and first is not None and first >= self.period.since and log.begin not in log.broken:
+            self.report.find("missing", segment_key(writer, log.begin - 1), "This segment is missing: the run begins within the period, so that records of it can be before.")
+        if log.end_unknown or self.ended(log) or self.reaches_until(log) or self.heard(writer, log, self.manifest.created):
+            return
+        self.cut(log, "the run ends within the period, not with writer.closed nor where a successor says, and its writer was not heard of for longer than it may be silent when the bundle was made")
+
+    def check_absent_run(self, writer, run):
+        announcement, told = self.announcements.get(writer), self.successors[writer].segments
+        if run is None:
+            if announcement.started is None or announcement.started >= self.period.until or told == 0:
+                return
+            if not told and self.heard(writer, None, self.manifest.created):
+                return
+        self.report.find("missing", run_file(writer), "The run of this writer is missing, which started before the end of the period.")
+
+    def reaches_until(self, log):
+        return log.last_record is not None and log.last_record >= self.period.until
+
+    def must_reach(self, log, at):
+        """A run that ends with its log must hold all that was ever seen of it; one of
+        a writer that was running what was seen before the end of the period."""
+        if self.ended(log):
+            return True
+        return at is not None and at < self.period.until and not self.reaches_until(log)
+
+    def check_beyond(self, log, checkpoint, at, who):
+        proved = self.proofs.get(log.writer)
+        if self.must_reach(log, at):
+            super().check_beyond(log, checkpoint, at, who)
+        elif proved is None or proved.size != checkpoint.size:
+            self.report.note(run_file(log.writer), f"A checkpoint of size {checkpoint.size} that {who} saw cannot be compared: the run ends at {log.size}.")
+        elif proved.note.text != checkpoint.note.text:
+            self.forked(log.writer, log.end - 1, who)
+
+    def without_log(self, writer, at, who):
+        if at is not None and at < self.period.until:
+            self.report.find("missing", run_file(writer), f"The run of this writer is missing: {who} saw records of it before the end of the period.")
+
+    def check_unknown_kept(self, writer):
+        if writer_parts(writer)[1] < self.period.until:
+            super().check_unknown_kept(writer)
+        else:
+            self.report.note(announcement_key(writer), "A kept checkpoint is of a writer that started after the period of this bundle.")
+
+    def read_proofs(self):
+        for writer in self.writers_in("evidence/proofs/"):
+            name, log = proof_file(writer), self.logs.get(writer)
+            if log is None:
+                self.report.find("unexplained", name, "This proof belongs to no run.")
+                continue
+            try:
+                self.proofs[writer] = self.read_proof(name, log)
+            except BadSignature as e:
+                self.report.find("signature", name, f"The checkpoint of this proof {e}.")
+            except Malformed as e:
+                if not log.end_unknown:
+                    self.report.find("content", name, f"This proof {e}.")
+            else:
+                if self.proofs[writer].size > log.size and self.ended(log):
+                    super().check_beyond(log, self.proofs[writer], None, "the maker of the bundle")
+
+    def read_proof(self, name, log):
+        """Verifies a consistency proof from a run's end; gives its checkpoint."""
+        values = json_object(read_whole(self.source, name, MAX_SMALL_FILE))
+        size, text, proof = natural(values, "size"), field(values, "checkpoint", str), field(values, "proof", list, [])
+        if size != log.size:
+            raise Malformed(f"is one from size {size}, and the run ends at {log.size}")
+        hashes = [base64_bytes(h, 32) for h in proof]
+        announcement = self.announcements.get(log.writer)
+        checkpoint = Checkpoint(text.encode("utf-8", "surrogatepass"))
+        checkpoint.verify(self.trusted, announcement.key if announcement else None, log.writer)
+        if not is_consistent(log.size, log.root, checkpoint.size, checkpoint.root, hashes):
+            raise Malformed("does not show that the later checkpoint continues the run")
+        return checkpoint
+
+    def check_filter(self):
+        """What the filter chooses is there, and counted right."""
+        matching = set().union(*(log.matching for log in self.logs.values()))
+        self.chosen = sum(log.chosen for log in self.logs.values())
+        self.queries = sum(log.queries for log in self.logs.values())
+        for writer in sorted(self.logs):
+            log = self.logs[writer]
+            for digest, sequence, value in log.others:
+                if digest in matching:
+                    self.chosen += 1
+                    self.queries += value >> 1
+                    if value & 1:
+                        self.report.find("withheld", log.object_of(sequence), "The bundle's filter chooses a record of the same query, and so this one, but its body is withheld.", f"{writer}.{sequence}")
+            if log.excused:
+                self.report.note(run_file(writer), f"{log.excused} outcomes are of queries from before the run, whose intents cannot be compared.")
+        found, said = (self.chosen, self.queries), (self.manifest.records, self.manifest.queries)
+        if found != said and not any(log.has_gaps for log in self.logs.values()):
+            self.report.find("content", "manifest", f"The manifest says that {said[0]} records and {said[1]} queries of the period match, but {found[0]} and {found[1]} do.")
+
+    def miss_approval(self, log, sequence, query_ms, unread):
+        if query_ms * 10**6 < self.period.since and any(other.begin > 0 for other in self.logs.values()):
+            self.report.note(log.object_of(sequence), "The approval that this record relies on may have been given before the period, where this bundle does not reach.", f"{log.writer}.{sequence}")
+        else:
+            super().miss_approval(log, sequence, query_ms, unread)
+
+    def checkpoints(self):
+        found = super().checkpoints()
+        found.update((w, c.note.data.decode("utf-8", "replace")) for w, c in self.proofs.items())
+        return found
+
+    def counts(self):
+        return {"objects": len(self.source.sizes), "writers": len(self.announcements),
+                "segments": sum(log.segments for log in self.logs.values()), "records": self.chosen, "queries": self.queries}
+
+
+# ------------------------------------------------------------------- main
+
+
+def kept_checkpoints(path):
+    if path is None:
+        return []
+    try:
+        return kept_of(json_object(read_small_file(path)), path)
+    except Malformed as e:
+        raise CannotCheck(f"{path} {e}") from e
+
+
+def is_bundle(folder):
+    """Whether a folder is an unpacked bundle, perhaps without its manifest."""
+    if "manifest" in folder.sizes or "manifest" in folder.odd:
+        return True
+    if "fetched.json" in folder.sizes:
+        return False
+    return "README.txt" in folder.sizes and "verify.py" in folder.sizes or any(n.startswith("evidence/runs/") for n in folder.sizes)
+
+
+def open_evidence(options):
+    """What there is to verify at the path of the options."""
+    trusted, kept = read_keys(options.keys), kept_checkpoints(options.checkpoints)
+    try:
+        now = time.time_ns() if options.now is None else nanoseconds(options.now)
+    except Malformed as e:
+        raise CannotCheck(f"--now {e}") from e
+    used = [p for p in (options.keys, options.checkpoints) if p is not None]
+    if not os.path.isdir(options.path):
+        return Bundle(Archive(options.path), trusted, kept, used)
+    folder = Folder(options.path)
+    if is_bundle(folder):
+        return Bundle(folder, trusted, kept, used)
+    if "fetched.json" not in folder.sizes and not any(n.startswith("evidence/") for n in [*folder.sizes, *folder.odd]):
+        raise CannotCheck(f"{options.path} holds neither a bundle nor copied evidence")
+    return Store(folder, trusted, now, kept)
+
+
+def print_json(evidence):
+    report = evidence.report
+    out = {"findings": report.listed(report.findings), "notes": report.listed(report.notes), **evidence.counts(), "checkpoints": evidence.checkpoints()}
+    print(json.dumps(out, indent=1))
+
+
+def printable(text):
+    """Text without what a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def print_text(evidence):
+    report = evidence.report
+    for title, places in (("finding", report.findings), ("note", report.notes)):
+        for f in report.listed(places):
+            what = f["kind"] if title == "finding" else "note"
+            print(printable(f"{what}: {f['object']} {f['record']}".rstrip() + f": {f['message']}"))
+    counts = evidence.counts()
+    print(", ".join(f"{n} {name}" for name, n in counts.items()))
+    print(f"{len(report.findings)} findings." if report.findings else "Nothing was found: what these files hold is what was recorded.")
+
+
+def parse_options(arguments):
+    parser = argparse.ArgumentParser(description="Verifies evidence of a Chaperone gateway: copied objects or a bundle.")
+    parser.add_argument("--keys", required=True, metavar="FILE", help="public keys that you trust, one a line")
+    parser.add_argument("--checkpoints", metavar="FILE", help="JSON of an earlier verification, kept outside of the store")
+    parser.add_argument("--now", metavar="TIME", help="time of copying, if fetched.json does not tell it (RFC 3339, UTC)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("path", help="an unpacked bundle, a bundle's zip, or a folder of copied objects")
+    return parser.parse_args(arguments)
+
+
+def main(arguments):
+    options = parse_options(arguments)
+    try:
+        evidence = open_evidence(options)
+        evidence.verify()
+        if evidence.report.omitted:
+            evidence.report.note("", f"{evidence.report.omitted} further findings are not listed.")
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        (print_json if options.json else print_text)(evidence)
+        sys.stdout.flush()
+    except CannotCheck as e:
+        print(printable(f"verify.py: {e}"), file=sys.stderr)
+        return 2
+    except (Exception, KeyboardInterrupt) as e:  # whatever it is, nothing was verified
+        print(printable(f"verify.py: could not check: {type(e).__name__}: {e}"), file=sys.stderr)
+        return 2
+    return 1 if evidence.report.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
