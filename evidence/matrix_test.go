@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -428,4 +430,59 @@ func TestTamperMatrixBundles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { table.add(c.attack, c.run(t, a, a.bundles[c.on], a.goBundle)) })
 	}
 	table.compare(t, "bundles.md", len(onBundles))
+}
+
+var flips = flag.Int("flips", 20, "random flips of TestVerifiersAgree, in copies and in bundles")
+
+// TestVerifiersAgree flips random bits of a copy and of a bundle: both verifiers
+// find each, and name the same object.
+func TestVerifiersAgree(t *testing.T) {
+	a := newArena(t)
+	seed := time.Now().UnixNano()
+	random := rand.New(rand.NewPCG(uint64(seed), 0)) // #nosec G404 G115 -- a seed that is told
+	for kind, c := range map[string]struct {
+		from     string
+		verifier verifierOf
+	}{"copy": {a.copied, a.goCopy}, "bundle": {a.bundles["signed"], a.goBundle}} {
+		var files []string
+		check(t, filepath.WalkDir(c.from, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && d.Name() != "fetched.json" && !strings.HasPrefix(d.Name(), ".") {
+				files = append(files, path)
+			}
+			return err
+		}))
+		for range *flips {
+			own := *a
+			own.t = t
+			s := &scene{&own, filepath.Join(t.TempDir(), "copy")}
+			check(t, os.CopyFS(s.path, os.DirFS(c.from)))
+			name, err := filepath.Rel(c.from, files[random.IntN(len(files))])
+			check(t, err)
+			size := len(s.read(name))
+			if size == 0 {
+				continue
+			}
+			at, bit := random.IntN(size), byte(1)<<random.IntN(8)
+			s.change(name, func(b []byte) []byte { b[at] ^= bit; return b })
+			one, err := c.verifier(s.path, nil)
+			check(t, err)
+			two, err := own.python(s.path, nil)
+			check(t, err)
+			if len(one.Findings) == 0 || len(two.Findings) == 0 || !sameObject(one, two) {
+				t.Errorf("%s, seed %d: bit %#x of byte %d of %s: go %s\npython %s", kind, seed, bit, at, name, listed(one), listed(two))
+			}
+		}
+	}
+}
+
+// sameObject reports whether some object is named by both.
+func sameObject(one, two *evidence.Report) bool {
+	for _, f := range one.Findings {
+		for _, g := range two.Findings {
+			if f.Object == g.Object {
+				return true
+			}
+		}
+	}
+	return false
 }
