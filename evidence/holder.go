@@ -153,16 +153,16 @@ func leaveToOthers(orders []HoldOrder, release *HoldOrder, report *HeldReport) (
 		o := &orders[i]
 		switch o.Action {
 		case ActionHold:
-			active[o.HoldTarget.String()] = append(active[o.HoldTarget.String()], o)
+			active[o.String()] = append(active[o.String()], o)
 		case ActionRelease:
-			delete(active, o.HoldTarget.String())
+			delete(active, o.String())
 		case ActionExtend: // holds nothing
 		}
 	}
 	others := make(map[string]bool)
 	for target, list := range active {
 		for _, o := range list {
-			if target == release.HoldTarget.String() {
+			if target == release.String() {
 				mine = append(mine, holdKey(o.Order))
 				continue
 			}
