@@ -57,7 +57,7 @@ func storageOf(b *testing.B, env *environment, statement string, clients, querie
 	}
 	// Nothing but the queries: no heartbeats, and room for all clients.
 	text = bytes.Replace(text, []byte("limits: {max_timeout: 60s}"), []byte("limits: {max_timeout: 60s, per_principal: 256}"), 1)
-	text = bytes.Replace(text, []byte("heartbeat: 10s"), []byte("heartbeat: 1h, observe: 1h"), 1)
+	text = bytes.Replace(text, []byte("heartbeat: 10s"), []byte("heartbeat: 1h\n  observe: 1h"), 1)
 	if err := os.WriteFile(g.config, text, 0o600); err != nil {
 		b.Fatal(err)
 	}
