@@ -316,17 +316,17 @@ func replaceFile(t *testing.T, path string, body []byte) {
 func TestAuditorsKeySignsNoLog(t *testing.T) {
 	c := newCourt(t)
 	cfg := c.config("other")
-	cfg.Signer = c.Holder.Signer
+	cfg.Signer = c.Signer
 	if _, err := Open(t.Context(), cfg); err == nil {
 		t.Error("a gateway started with an auditor's key")
 	}
 	a := Announcement{Writer: newWriter("x", time.Now(), [5]byte{}), Instance: "x", Key: c.public}
-	body, err := a.encode(c.Holder.Signer)
+	body, err := a.encode(c.Signer)
 	must(t, err)
 	if _, _, err := openAnnouncement(body, c.trusted); !errors.Is(err, ErrInvalid) {
 		t.Errorf("an auditor's announcement: %v", err)
 	}
-	c.Holder.Signer = c.signer
+	c.Signer = c.signer
 	c.query(t, "s")
 	if _, err := c.Hold(t.Context(), HoldTarget{SessionID: "s"}, "x"); err == nil {
 		t.Error("a gateway's key gave an order")

@@ -153,16 +153,16 @@ func leaveToOthers(orders []HoldOrder, release *HoldOrder, report *HeldReport) (
 		o := &orders[i]
 		switch o.Action {
 		case ActionHold:
-			active[o.HoldTarget.String()] = append(active[o.HoldTarget.String()], o)
+			active[o.String()] = append(active[o.String()], o)
 		case ActionRelease:
-			delete(active, o.HoldTarget.String())
+			delete(active, o.String())
 		case ActionExtend: // holds nothing
 		}
 	}
 	others := make(map[string]bool)
 	for target, list := range active {
 		for _, o := range list {
-			if target == release.HoldTarget.String() {
+			if target == release.String() {
 				mine = append(mine, holdKey(o.Order))
 				continue
 			}
@@ -244,11 +244,8 @@ func (h *Holder) left(ctx context.Context, o *HoldOrder) (int, error) {
 // order stores an order and carries it out. A crash in between leaves the order
 // without the note of its end; the next one like it carries it on.
 func (h *Holder) order(ctx context.Context, o *HoldOrder, reason string, report *HeldReport) error {
-	plain, err := encodeJSON(Secret{Reason: reason})
-	if err != nil {
-		return err
-	}
-	if o.Reason, err = seal(plain, h.Auditors); err != nil {
+	var err error
+	if o.Reason, err = sealSecret(&Secret{Reason: reason}, h.Auditors); err != nil {
 		return err
 	}
 	now := h.Clock().UTC().Truncate(time.Millisecond)

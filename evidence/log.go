@@ -359,11 +359,8 @@ func (l *Log) beat() {
 func marshalLines(r *Record, auditors []age.Recipient) (lines, error) {
 	clear := *r
 	if r.Secret != nil {
-		plain, err := encodeJSON(r.Secret)
-		if err != nil {
-			return lines{}, fmt.Errorf("recording: %w", err)
-		}
-		if clear.Sealed, err = seal(plain, auditors); err != nil {
+		var err error
+		if clear.Sealed, err = sealSecret(r.Secret, auditors); err != nil {
 			return lines{}, fmt.Errorf("recording: %w", err)
 		}
 	}

@@ -2,11 +2,13 @@ package evidence
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 
@@ -61,6 +63,73 @@ func LoadIdentities(path string) ([]age.Identity, error) {
 	return list, nil
 }
 
+// sealSecret seals what only auditors may read, compressed where that is smaller.
+// Everything inside is of one request, by one caller: a length tells nobody of
+// another's text.
+func sealSecret(s *Secret, recipients []age.Recipient) ([]byte, error) {
+	plain, err := encodeJSON(s)
+	if err != nil {
+		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	small, err := compress(plain)
+	if err != nil {
+		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	return seal(small, recipients)
+}
+
+// worthwhile is the length in bytes below which compression is not tried: its own
+// header and trailer take 18.
+const worthwhile = 128
+
+// compressors are kept: each takes hundreds of kilobytes.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+// compress gives the gzip form (RFC 1952) of a text, or the text if that is not
+// longer. JSON begins with "{", gzip with 0x1F: a reader can tell them apart.
+func compress(plain []byte) ([]byte, error) {
+	if len(plain) < worthwhile {
+		return plain, nil
+	}
+	var b bytes.Buffer
+	w := compressors.Get().(*gzip.Writer) //nolint:errcheck,forcetypeassert // nothing else is in the pool
+	defer compressors.Put(w)
+	w.Reset(&b)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if b.Len() >= len(plain) {
+		return plain, nil
+	}
+	return b.Bytes(), nil
+}
+
+// maxSecret bounds an opened text in bytes: what is sealed in a segment may be
+// compressed, and whoever made it may mean harm.
+const maxSecret = maxSegment
+
+// decompress is the inverse of compress, for a text of a stranger.
+func decompress(b []byte) ([]byte, error) {
+	if len(b) < 2 || b[0] != 0x1f || b[1] != 0x8b {
+		return b, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("%w: not gzip", ErrInvalid)
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: not gzip", ErrInvalid)
+	case len(plain) > maxSecret:
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, maxSecret)
+	}
+	return plain, nil
+}
+
 // seal encrypts to all recipients (age v1, binary).
 func seal(plain []byte, recipients []age.Recipient) ([]byte, error) {
 	if len(recipients) == 0 {
@@ -98,6 +167,9 @@ func OpenSealed(r *Record, identities []age.Identity) (*Secret, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(plain, maxSegment))
 	if err != nil {
+		return nil, fmt.Errorf("opening sealed part of %s: %w", r.ID, err)
+	}
+	if b, err = decompress(b); err != nil {
 		return nil, fmt.Errorf("opening sealed part of %s: %w", r.ID, err)
 	}
 	var s Secret

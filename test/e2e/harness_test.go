@@ -67,7 +67,7 @@ func TestMain(m *testing.M) {
 }
 
 // theEnv starts the servers once.
-func theEnv(t *testing.T) *environment {
+func theEnv(t testing.TB) *environment {
 	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
