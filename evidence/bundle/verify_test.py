@@ -161,3 +161,198 @@ class Writer:
     @property
     def announcement_key(self):
         return f"evidence/writers/{self.name}"
+
+
+def actor(subject, **more):
+    return {"subject": subject, "issuer": ISSUER, **more}
+
+
+def intent_of(writer, seconds, query, subject, **fields):
+    return writer.record(seconds, "query.intent", {"statement": {"normalized": "SELECT ssn"}, "sealed": "QUFB"}, query_id=query,
+                         session_id="s-" + subject, connection="clinic", actor=actor(subject), relations=["public.patients"],
+                         patients=["p_" + subject], **{"effect": "allow", **fields})
+
+
+def outcome_of(writer, seconds, query, subject, **fields):
+    return writer.record(seconds, "query.outcome", {"result": {"rows": [["[redacted]"]]}}, query_id=query, session_id="s-" + subject,
+                         connection="clinic", actor=actor(subject), **{"effect": "allow", "status": "succeeded", **fields})
+
+
+def observation(writer):
+    return {"writer": writer.name, "announcement": verify.base64_text(verify.sha256(writer.announcement())), "checkpoint": writer.checkpoint()}
+
+
+class World:
+    """Two gateways' recordings: a writer that closed (closed), one that died and left
+    segments behind a gap (died), one that closed later (last), and one of another
+    gateway that is running (other); and one that has just been announced (young)."""
+
+    def __init__(self):
+        one, two, three = Signer("gw-1", "one"), Signer("gw-2", "two"), Signer("gw-3", "three")
+        self.keys = "# keys\n\n" + "".join(s.line + "\n" for s in (one, two, three))
+        self.closed, self.died, self.last = Writer("gw-1", one, 0), Writer("gw-1", one, 60), Writer("gw-1", one, 120)
+        self.other, self.young = Writer("gw-2", two, 121), Writer("gw-3.x", three, 190)
+        self.writers = [self.closed, self.died, self.last, self.other, self.young]
+        self.dropped, self.links = set(), set()
+        self.record_early()
+        self.record_late()
+        self.objects = self.store()
+
+    def simple_query(self, writer, seconds, subject, **fields):
+        query = writer.query_id(seconds)
+        writer.write(seconds, intent_of(writer, seconds, query, subject, **fields))
+        writer.write(seconds + 1, outcome_of(writer, seconds + 1, query, subject))
+        return query
+
+    def record_early(self):
+        closed, died = self.closed, self.died
+        closed.say(0, "writer.started")
+        self.simple_query(closed, 1, "alice")
+        closed.say(50, "writer.closed")
+        died.predecessors = [{"writer": closed.name, "segments": 4, "checkpoint": closed.checkpoint(), "closed": True}]
+        died.say(60, "writer.started")
+        died.say(61, "writer.heartbeat")
+        died.say(62, "auth.failed")  # never stored
+        died.say(63, "auth.failed", durable=2)
+        died.write(64, intent_of(died, 64, died.query_id(64), "alice"), durable=2)
+        self.dropped = {died.key(2)}
+        stranded = [{"segment": n, "sha256": hashlib.sha256(died.rendered[n][0]).hexdigest()} for n in (3, 4)]
+        self.last.predecessors = [{"writer": died.name, "segments": 2, "checkpoint": died.checkpoint(2), "stranded": stranded}]
+
+    def record_late(self):
+        last, other = self.last, self.other
+        last.say(120, "writer.started")
+        other.write(121, other.record(121, "writer.started"), other.record(121, "config.loaded", {"data": {"config": "x"}}))
+        self.simple_query(last, 122, "alice")
+        self.simple_query(other, 123, "bob")
+        other.say(125, "writer.observed", observed=[observation(last)])
+        self.approved = query = last.query_id(126)
+        last.say(126, "approval.requested", {}, query_id=query, actor=actor("alice"), effect="approve", status="pending_approval", connection="clinic")
+        other.say(127, "approval.decided", {"approval": {}}, query_id=query, actor=actor("carol"), effect="approve", connection="clinic")
+        self.links.add(f"evidence/links/{query}/{other.name}.{len(other.rendered) - 1:016d}")
+        approved = {"effect": "approve", "approvers": [ISSUER + "#carol"]}
+        last.write(128, intent_of(last, 128, query, "alice", **approved))
+        last.write(129, outcome_of(last, 129, query, "alice", **approved))
+        last.say(130, "writer.observed", observed=[observation(other)])
+        several = [last.query_id(131) for _ in range(3)]
+        last.write(131, *(intent_of(last, 131, q, "dave") for q in several))
+        last.write(132, *(outcome_of(last, 132, q, "dave") for q in several))
+        other.say(140, "writer.observed", observed=[observation(last)])
+        last.say(150, "writer.heartbeat")
+        self.simple_query(last, 151, "alice")
+        last.say(160, "writer.closed")
+        self.simple_query(other, 161, "bob")
+        other.say(170, "writer.heartbeat")
+
+    def store(self):
+        """The objects of a copy, made 200 s after the first start."""
+        objects = {}
+        for w in self.writers:
+            objects[w.announcement_key] = w.announcement()
+            objects.update((w.key(n), o) for n, (o, _) in enumerate(w.rendered) if w.key(n) not in self.dropped)
+        objects.update((k, verify.LINK_MAGIC + k.encode() + b"\n") for k in self.links)
+        objects["fetched.json"] = self.fetched()
+        return objects
+
+    def fetched(self, **changes):
+        checkpoints = {w.name: w.checkpoint(2 if w is self.died else None) for w in self.writers if w.rendered}
+        return compact({"format": "chaperone-evidence-fetch/v1", "time": at(200), "checkpoints": checkpoints, "anomalies": {}, **changes})
+
+    def forged(self, writer, from_, change, signer=None):
+        """The objects of a log that was made again from a segment on, by somebody who
+        has its key (or another); change gets each entry and may change it."""
+        batches = copy.deepcopy(writer.batches)
+        for batch in batches[from_:]:
+            batch.records = [(change(dict(e)), b) for e, b in batch.records]
+        done = writer.render(batches[:from_])
+        out = writer.render(batches, done, signer)
+        return {writer.key(n): out[n][0] for n in range(from_, len(out)) if writer.key(n) not in self.dropped}
+
+
+def matches(filter_, entry):
+    """The filter of the tests' bundles: a principal's subject, or an effect."""
+    return all(entry.get("actor", {}).get("subject") == v if n == "principal" else entry.get(n) == v for n, v in filter_.items())
+
+
+class Plan:
+    """What a bundle of a world is to hold."""
+
+    def __init__(self, world, since=-1, until=199, created=200, filter_=None, spans=None, signer=None, proofs=()):
+        self.world, self.since, self.until, self.created = world, since, until, created
+        self.filter, self.signer, self.proofs = filter_ or {}, signer, proofs
+        self.spans = {w: (0, 2 if w is world.died else len(w.batches)) for w in world.writers if w.batches}
+        self.spans.update(spans or {})
+
+    def records(self):
+        """The records of the spans: writer, segment, entry."""
+        for w, (start, to) in self.spans.items():
+            for n in range(start, to):
+                for entry, _ in w.batches[n].records:
+                    yield w, n, entry
+
+    def chosen(self):
+        inside = [e for _, _, e in self.records() if at(self.since) <= e["time"] < at(self.until)]
+        queries = {e.get("query_id") for e in inside if matches(self.filter, e)} - {None}
+        return [e for e in inside if matches(self.filter, e) or e.get("query_id") in queries]
+
+    def files(self):
+        files, runs, chosen = {"keys": self.world.keys.encode(), "report.html": b"<p>report\n"}, {}, self.chosen()
+        ids = {e["id"] for e in chosen}
+        for w in self.world.writers:
+            files[w.announcement_key] = w.announcement()
+        for w, (start, to) in self.spans.items():
+            sizes = [sum(len(b.records) for b in w.batches[:n]) for n in (start, to)]
+            runs[w.name] = {"from": start, "to": to, "first": sizes[0], "size": sizes[1]}
+            files[f"evidence/runs/{w.name}"] = b"".join(self.segment(w, n, ids) for n in range(start, to))
+        for w in self.proofs:
+            files[f"evidence/proofs/{w.name}"] = compact(proof_of(w, runs[w.name]["size"]))
+        self.manifest = {"since": at(self.since), "until": at(self.until), "created": at(self.created), "maker": "a test", "runs": runs,
+                         "records": len(chosen), "queries": sum(e["type"] == "query.intent" for e in chosen)}
+        if self.filter:
+            self.manifest["filter"] = self.filter
+        return relist(files, self.manifest, self.signer)
+
+    def segment(self, w, n, ids):
+        """A segment's bytes, without the bodies of records that the filter drops."""
+        object_, records = w.rendered[n][0], w.batches[n].records
+        if not self.filter:
+            return object_
+        lines = object_.split(b"\n")
+        for i, (entry, body) in enumerate(records):
+            if body and entry["id"] not in ids:
+                lines[3 + 2 * i] = b"-"
+        return b"\n".join(lines)
+
+
+def relist(files, manifest, signer=None):
+    """The files with a manifest that lists them."""
+    files = {n: b for n, b in files.items() if n != "manifest"}
+    listed = {n: {"sha256": hashlib.sha256(b).hexdigest(), "size": len(b)} for n, b in files.items()}
+    text = verify.BUNDLE_MAGIC + compact({**manifest, "files": listed}) + b"\n"
+    return {**files, "manifest": signer.note(text) if signer else text}
+
+
+def tree_root(leaves):
+    """RFC 6962 section 2.1, as it is defined."""
+    if len(leaves) == 1:
+        return verify.sha256(b"\0" + leaves[0])
+    k = 1 << (len(leaves) - 1).bit_length() - 1
+    return verify.node_hash(tree_root(leaves[:k]), tree_root(leaves[k:]))
+
+
+def consistency(m, leaves, whole=True):
+    """RFC 6962 section 2.1.2, as it is defined."""
+    if m == len(leaves):
+        return [] if whole else [tree_root(leaves)]
+    k = 1 << (len(leaves) - 1).bit_length() - 1
+    if m <= k:
+        return consistency(m, leaves[:k], whole) + [tree_root(leaves[k:])]
+    return consistency(m - k, leaves[k:], False) + [tree_root(leaves[:k])]
+
+
+def proof_of(writer, size):
+    leaves = []
+    for object_, _ in writer.rendered:
+        lines = object_.split(b"\n")
+        leaves += lines[2 : 2 + 2 * json.loads(lines[1])["count"] : 2]
+    return {"size": size, "checkpoint": writer.checkpoint(), "proof": [verify.base64_text(h) for h in consistency(size, leaves)]}
