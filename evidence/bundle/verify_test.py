@@ -356,3 +356,257 @@ def proof_of(writer, size):
         lines = object_.split(b"\n")
         leaves += lines[2 : 2 + 2 * json.loads(lines[1])["count"] : 2]
     return {"size": size, "checkpoint": writer.checkpoint(), "proof": [verify.base64_text(h) for h in consistency(size, leaves)]}
+
+
+WORLD = World()
+
+
+def run(arguments):
+    """Runs the program: its exit status and what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = verify.main(arguments)
+    return status, out.getvalue(), err.getvalue()
+
+
+class Case(unittest.TestCase):
+    """A test with a folder for what it verifies."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.keys = self.file("trusted-keys", WORLD.keys.encode())
+
+    def file(self, name, data):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as f:
+            f.write(data)
+        return path
+
+    def unpack(self, files, name="evidence-copy"):
+        root = os.path.join(self.folder, name)
+        shutil.rmtree(root, ignore_errors=True)
+        for file, data in files.items():
+            path = os.path.join(root, *file.split("/"))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(data)
+        return root
+
+    def report(self, path, *more):
+        status, out, err = run(["--json", "--keys", self.keys, *more, path])
+        self.assertIn(status, (0, 1), err)
+        report = json.loads(out)
+        self.assertEqual(status, 1 if report["findings"] else 0)
+        return report
+
+    def verify(self, files, kept=None, *more):
+        if kept is not None:
+            more += ("--checkpoints", self.file("kept.json", compact({"checkpoints": kept})))
+        return self.report(self.unpack(files), *more)
+
+    def found(self, report, kind, prefix, record=None):
+        """Whether a finding of the kind names the object."""
+        return any(f["kind"] == kind and f["object"].startswith(prefix) and record in (None, f["record"]) for f in report["findings"])
+
+
+def flip(data, position, bit=0):
+    data = bytearray(data)
+    data[position] ^= 1 << bit
+    return bytes(data)
+
+
+def replaced(old, new, count=1):
+    def change(data):
+        assert old in data
+        return data.replace(old, new, count)
+
+    return change
+
+
+def edit(key, change):
+    def do(files):
+        files[key] = change(files[key])
+
+    return do
+
+
+def remove(*prefixes):
+    def do(files):
+        gone = [k for k in files if k.startswith(prefixes)]
+        assert gone
+        for key in gone:
+            del files[key]
+
+    return do
+
+
+def put(key, data):
+    return lambda files: files.__setitem__(key, data)
+
+
+def swap(a, b):
+    def do(files):
+        files[a], files[b] = files[b], files[a]
+
+    return do
+
+
+def together(*attacks):
+    def do(files):
+        for attack in attacks:
+            attack(files)
+
+    return do
+
+
+def forge(writer, from_, old, new, signer=None, only=None):
+    """Makes a log again with its key, text of the entries replaced."""
+    changed = []
+
+    def change(entry):
+        text = json.dumps(entry)
+        changed.append(old in text)
+        return json.loads(text.replace(old, new))
+
+    def do(files):
+        objects = WORLD.forged(writer, from_, change, signer)
+        assert any(changed)
+        files.update({k: o for k, o in objects.items() if only is None or k == writer.key(only)})
+
+    return do
+
+
+forget = remove("fetched.json")
+A, B, C, D, E = WORLD.closed, WORLD.died, WORLD.last, WORLD.other, WORLD.young
+STRANGER = Signer("gw-1", "a stranger")
+FOREIGN = Writer("gw-1", C.signer, 500)
+FOREIGN.say(500, "writer.started")
+FOREIGN.say(501, "writer.heartbeat")
+FORKED = Writer("gw-2", D.signer, 121, 59999)
+LINK = min(WORLD.links)
+LAST = len(C.batches)
+NOW = ("--now", at(200))
+
+
+def record_of(writer, type_, nth=0):
+    """(segment, id) of a record of a type."""
+    found = [(n, e["id"]) for n, b in enumerate(writer.batches) for e, _ in b.records if e["type"] == type_]
+    return found[nth]
+
+
+APPROVED = record_of(C, "query.intent", 1)
+
+# name, what is done, kind and object of the finding, record (or None)
+ON_STORES = [
+    ("a header is changed", edit(C.key(1), replaced(b'"durable":1', b'"durable":0')), "content", C.key(1), None),
+    ("a count is changed", edit(C.key(1), replaced(b'"count":1', b'"count":3')), "content", C.key(1), None),
+    ("an entry is changed", edit(C.key(1), replaced(b"alice", b"mallo")), "content", C.key(1), None),
+    ("a body is changed", edit(A.key(2), replaced(b"[redacted]", b"[readacte]")), "content", A.key(2), A.name + ".2"),
+    ("a body is removed", edit(A.key(2), lambda d: b"\n".join(l if i != 3 else b"" for i, l in enumerate(d.split(b"\n")))), "content", A.key(2), A.name + ".2"),
+    ("a body is withheld", edit(A.key(2), lambda d: b"\n".join(l if i != 3 else b"-" for i, l in enumerate(d.split(b"\n")))), "content", A.key(2), A.name + ".2"),
+    ("a signature is changed", edit(C.key(1), lambda d: flip(d, -30)), "signature", C.key(1), None),
+    ("a signature is not canonical base64", edit(C.key(1), replaced(b"=\n", b"\n")), "content", C.key(1), None),
+    ("bytes are added", edit(C.key(1), lambda d: d + b"x\n"), "signature", C.key(1), None),
+    ("a segment is cut", edit(C.key(1), lambda d: d[:200]), "malformed", C.key(1), None),
+    ("a segment is empty", edit(C.key(1), lambda d: b""), "malformed", C.key(1), None),
+    ("an announcement is changed", edit(D.announcement_key, lambda d: flip(d, 100)), "signature", D.announcement_key, None),
+    ("an announcement is another's", edit(D.announcement_key, lambda d: C.announcement()), "misplaced", D.announcement_key, None),
+    ("an announcement is made again", edit(D.announcement_key, lambda d: FORKED.announcement()), "forked", D.announcement_key, None),
+    ("the first segment is removed", remove(C.key(0)), "missing", C.key(0), None),
+    ("a segment is removed", remove(C.key(2)), "missing", C.key(2), None),
+    ("two segments are swapped", swap(C.key(1), C.key(2)), "misplaced", C.key(1), None),
+    ("segments of two writers are swapped", swap(C.key(1), D.key(1)), "misplaced", D.key(1), None),
+    ("a segment is stored again", put(C.key(LAST), C.rendered[1][0]), "misplaced", C.key(LAST), None),
+    ("a segment is renamed", together(put(C.key(1) + ".old", C.rendered[1][0]), remove(C.key(1))), "unexplained", C.key(1) + ".old", None),
+    ("an object is added", put("evidence/note", b"x"), "unexplained", "evidence/note", None),
+    ("the end of a closed log is cut", together(forget, remove(C.key(LAST - 1))), "cut", C.key(LAST - 1), None),
+    ("the end of a log with a successor is cut", together(forget, remove(A.key(3))), "cut", A.key(3), None),
+    ("the end of a running log is cut, and a checkpoint was kept", remove(D.key(len(D.batches) - 1)), "cut", D.key(len(D.batches) - 1), None),
+    ("a writer is removed", remove(A.announcement_key, f"evidence/{A.name}/"), "missing", A.announcement_key, None),
+    ("an announcement is removed", remove(C.announcement_key), "missing", C.announcement_key, None),
+    ("a log is removed", together(forget, remove(f"evidence/{D.name}/")), "cut", D.key(0), None),
+    ("a segment is signed with an unknown key", forge(C, 1, "alice", "mallo", STRANGER), "signature", C.key(1), None),
+    ("one segment is signed with an unknown key", forge(C, 1, "alice", "mallo", STRANGER, only=1), "signature", C.key(1), None),
+    ("a segment is signed with another gateway's key", forge(C, 1, "alice", "mallo", D.signer), "signature", C.key(1), None),
+    ("a segment of another store is put in", put(C.key(1), FOREIGN.rendered[1][0]), "misplaced", C.key(1), None),
+    ("one segment is made again", forge(C, 1, "alice", "mallo", only=1), "forked", C.key(2), None),
+    ("the past is made again, another saw it", together(forget, forge(C, 1, "alice", "mallo")), "forked", f"evidence/{C.name}/", None),
+    ("the past is made again, a successor saw it", together(forget, forge(A, 1, "alice", "mallo")), "forked", f"evidence/{A.name}/", None),
+    ("what nobody saw is made again, a checkpoint was kept", forge(D, 7, "bob", "eve"), "forked", f"evidence/{D.name}/", None),
+    ("records are dated back", together(forget, forge(D, 7, "2026-", "2001-")), "order", D.key(7), record_of(D, "query.outcome", 1)[1]),
+    ("an approver is forged", together(forget, forge(C, 0, "#carol", "#mallo")), "order", C.key(APPROVED[0]), APPROVED[1]),
+    ("an approval is removed", together(forget, forge(D, 0, "approval.decided", "approval.viewed")), "order", C.key(APPROVED[0]), APPROVED[1]),
+    ("an approval is made a denial", together(forget, forge(D, 0, '"effect": "approve"', '"effect": "deny"')), "order", C.key(APPROVED[0]), APPROVED[1]),
+    ("who asked approved", together(forget, forge(C, 0, "#carol", "#alice"), forge(D, 0, '"carol"', '"alice"')), "order", C.key(APPROVED[0]), APPROVED[1]),
+    ("an intent is made something else", together(forget, forge(A, 0, "query.intent", "request.rejected")), "order", A.key(2), A.name + ".2"),
+    ("a type is unknown", together(forget, forge(A, 0, "query.intent", "query.intend")), "malformed", A.key(1), A.name + ".1"),
+    ("a record calls itself another", together(forget, forge(A, 1, f'"id": "{A.name}.1"', f'"id": "{A.name}.9"')), "misplaced", A.key(1), A.name + ".1"),
+    ("a record follows writer.closed", together(forget, forge(C, 0, "writer.observed", "writer.closed")), "order", C.key(APPROVED[0] + 3), None),
+    ("a writer starts twice", together(forget, forge(D, 0, "writer.heartbeat", "writer.started")), "order", D.key(len(D.batches) - 1), None),
+    ("a stranded segment is changed", edit(B.key(4), replaced(b"alice", b"mallo")), "content", B.key(4), None),
+    ("a stranded segment is removed", remove(B.key(4)), "missing", B.key(4), None),
+    ("a segment before a gap is removed", together(forget, remove(B.key(1))), "missing", B.key(1), None),
+    ("a link is removed", remove(LINK), "missing", LINK, None),
+    ("a link is changed", edit(LINK, lambda d: flip(d, -3)), "content", LINK, None),
+    ("a link is added", put(LINK[:-1] + "1", verify.LINK_MAGIC + LINK[:-1].encode() + b"1\n"), "unexplained", LINK[:-1] + "1", None),
+    ("the copier noted something", put("fetched.json", WORLD.fetched(anomalies={C.key(1): "two versions"})), "anomaly", C.key(1), None),
+    ("a kept checkpoint is changed", edit("fetched.json", replaced(A.name.encode() + b"\\n4", A.name.encode() + b"\\n5")), "signature", "fetched.json", None),
+    ("a log is dated into the future", put("fetched.json", WORLD.fetched(time=at(-200))), "clock", C.key(0), None),
+    ("a writer was silent for too long", put("fetched.json", WORLD.fetched(time=at(400))), "cut", D.key(len(D.batches)), None),
+    ("a young writer was silent for too long", put("fetched.json", WORLD.fetched(time=at(400))), "cut", E.key(0), None),
+]
+
+
+class StoreTest(Case):
+    def test_clean(self):
+        report = self.verify(WORLD.objects)
+        self.assertEqual(report["findings"], [])
+        self.assertEqual((report["writers"], report["objects"]), (5, len(WORLD.objects) - 1))
+        self.assertEqual(report["records"], sum(w.sequence for w in WORLD.writers) - 3)
+        self.assertEqual(report["checkpoints"][C.name], C.checkpoint())
+        self.assertEqual(self.verify(WORLD.objects, report["checkpoints"])["findings"], [])
+
+    def test_clean_without_fetched(self):
+        files = {k: v for k, v in WORLD.objects.items() if k != "fetched.json"}
+        self.assertEqual(self.verify(files, None, *NOW)["findings"], [])
+
+    def test_attacks(self):
+        for name, attack, kind, prefix, record in ON_STORES:
+            with self.subTest(name):
+                files = dict(WORLD.objects)
+                attack(files)
+                more = () if "fetched.json" in files else NOW
+                report = self.verify(files, None, *more)
+                self.assertTrue(self.found(report, kind, prefix, record), json.dumps(report["findings"], indent=1))
+
+    def test_few_findings(self):
+        """What one broken segment explains is not reported as well."""
+        for name, attack in (("removed", remove(C.key(2))), ("changed", edit(C.key(2), lambda d: flip(d, 120)))):
+            with self.subTest(name):
+                files = dict(WORLD.objects)
+                attack(files)
+                self.assertEqual(len(self.verify(files)["findings"]), 1)
+
+    def test_newest_end_needs_a_kept_checkpoint(self):
+        files = dict(WORLD.objects)
+        together(forget, remove(D.key(len(D.batches) - 1)))(files)
+        self.assertEqual(self.verify(files, None, *NOW)["findings"], [])
+        report = self.verify(files, {D.name: D.checkpoint()}, *NOW)
+        self.assertTrue(self.found(report, "cut", D.key(len(D.batches) - 1)))
+
+    def test_any_bit(self):
+        """Any flipped bit of an announcement or a segment is found."""
+        chance = random.Random(20260301)
+        keys = sorted(k for k in WORLD.objects if k != "fetched.json")
+        root = self.unpack(WORLD.objects)
+        for _ in range(250):
+            key = chance.choice(keys)
+            data, bit = WORLD.objects[key], chance.randrange(8 * len(WORLD.objects[key]))
+            path = os.path.join(root, *key.split("/"))
+            with open(path, "wb") as f:
+                f.write(flip(data, bit // 8, bit % 8))
+            report = self.report(root)
+            self.assertTrue(any(f["object"] == key for f in report["findings"]), f"{key} bit {bit}: {report['findings']}")
+            with open(path, "wb") as f:
+                f.write(data)
