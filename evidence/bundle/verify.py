@@ -967,6 +967,15 @@ ENTRY_TYPES = {name: str for name in ("id", "writer", "time", "type", "query_id"
 ENTRY_TYPES.update(sequence=int, actor=dict, relations=list, patients=list, approvers=list, observed=list)
 
 
+TYPES = frozenset("""
+    writer.started writer.closed writer.heartbeat writer.observed writer.recovered
+    query.intent query.outcome lease.issued lease.revoked
+    approval.requested approval.viewed approval.decided approval.claimed approval.cancelled
+    request.rejected auth.failed evidence.read evidence.exported evidence.bundled
+    config.loaded config.changed keys.changed policy.loaded
+""".split())
+
+
 def read_entry(line):
     """An entry's JSON, its fields of the right types."""
     entry = json_object(line)
@@ -1188,6 +1197,8 @@ class Walk:
         if log.first_record is None:
             log.first_record = at
         self.check_body(key, record, entry, digest)
+        if type_ not in TYPES:
+            self.report.find("malformed", key, f"The entry of this record has a type that the format does not know: {type_}.", record)
         self.check_life(key, record, sequence, type_, len(segment.entries))
         query = entry.get("query_id")
         in_period = self.period is None or self.period.holds(at)
