@@ -49,6 +49,9 @@ import zlib
 SEGMENT_MAGIC = b"chaperone-evidence-segment/v1\n"
 WRITER_MAGIC = b"chaperone-evidence-writer/v1\n"
 BUNDLE_MAGIC = b"chaperone-evidence-bundle/v1\n"
+ORDER_MAGIC = b"chaperone-evidence-hold/v1\n"
+ORDER_DONE_MAGIC = b"chaperone-evidence-hold-done/v1\n"
+AUDITOR_KEY = "auditor-"  # how the names of keys begin that sign orders and nothing else
 LINK_MAGIC = b"chaperone-evidence-link/v1\n"
 
 MIB = 1 << 20
@@ -285,6 +288,7 @@ def nanoseconds(text):
 
 
 WRITER = re.compile(r"([a-z0-9][a-z0-9.-]{0,63})-([0-9a-z]{9})-([0-9a-v]{8})")
+ORDER = re.compile(r"([0-9a-z]{9}-[0-9a-v]{8})(\.done)?")
 QUERY_ID = re.compile(r"q_([0-9a-v]{32})")
 SEGMENT_NAME = re.compile(r"[0-9]{16}")
 
@@ -1344,6 +1348,8 @@ class Announcement:
             raise Malformed(f"names a key that {e}") from e
         if key.identity not in [k.identity for k in keys]:
             raise BadSignature("is not signed by the key that it names")
+        if key.name.startswith(AUDITOR_KEY):
+            raise BadSignature("is signed by an auditor's key, which signs no logs")
         writer, instance = field(values, "writer", str), field(values, "instance", str)
         started, heartbeat = nanoseconds(field(values, "started", str)), natural(values, "heartbeat_ms")
         predecessors = [Predecessor(p) for p in field(values, "predecessors", list, [])]
@@ -1374,6 +1380,38 @@ def read_announcement(report, source, writer, trusted):
     except Malformed as e:
         report.find("malformed", name, f"This announcement {e}.")
     return announcement
+
+
+ACTIONS = ("hold", "release", "extend")
+
+
+def read_order(data, order, done, trusted):
+    """Verifies an auditor's order of a legal hold or of longer retention, or the
+    note that it was carried out."""
+    note = Note(data)
+    keys = note.verify(trusted)
+    lines = note.text.split(b"\n")
+    if not note.text.startswith(ORDER_DONE_MAGIC if done else ORDER_MAGIC) or len(lines) != 3:
+        raise Malformed("does not have the lines of an order")
+    values = json_object(lines[1])
+    try:
+        key = Key(field(values, "key", str))
+    except Malformed as e:
+        raise Malformed(f"names a key that {e}") from e
+    if [k.identity for k in keys] != [key.identity]:
+        raise BadSignature("is not signed by the key that it names, and by no other")
+    if not key.name.startswith(AUDITOR_KEY):
+        raise BadSignature(f"is signed by {key.name}, which is no auditor's key")
+    if field(values, "order", str) != order:
+        raise Malformed("is another order than its key says")
+    nanoseconds(field(values, "time", str))
+    if done:
+        return
+    if field(values, "action", str) not in ACTIONS:
+        raise Malformed("asks for something that is neither hold, release nor extend")
+    about = ("query_id" in values) + ("session_id" in values) + ("since" in values and "until" in values)
+    if about != 1 or (values["action"] == "extend") != ("to" in values):
+        raise Malformed("does not say what it is about, or until when")
 
 
 class Successors:
@@ -1649,6 +1687,7 @@ class Store(Evidence):
         self.numbers = collections.defaultdict(list)
         self.lengths = collections.Counter()
         self.links = set()
+        self.orders = set()
         self.objects = 0
 
     def verify(self):
@@ -1702,12 +1741,28 @@ class Store(Evidence):
             if not writer_parts(writer) or not SEGMENT_NAME.fullmatch(number):
                 return False
             self.links.add(f"{parts[2]}/{parts[3]}")
+        elif len(parts) == 3 and parts[1] == "holds" and ORDER.fullmatch(parts[2]):
+            self.take_order(name, *ORDER.fullmatch(parts[2]).groups())
         elif len(parts) == 4 and parts[2] == "segments" and writer_parts(parts[1]) and SEGMENT_NAME.fullmatch(parts[3]):
             self.numbers[parts[1]].append(int(parts[3]))
             self.lengths[parts[1]] += self.folder.sizes[name]
         else:
             return False
         return True
+
+    def take_order(self, name, order, done):
+        """An order comes before the note that it was carried out."""
+        try:
+            read_order(read_whole(self.folder, name, MAX_ANNOUNCEMENT), order, done, self.trusted)
+        except BadSignature as e:
+            self.report.find("signature", name, f"This auditor's order {e}.")
+        except Malformed as e:
+            self.report.find("malformed", name, f"This auditor's order {e}.")
+        else:
+            if not done:
+                self.orders.add(order)
+            elif order not in self.orders:
+                self.report.find("missing", name, "This says that an order was carried out, but the order itself is gone or damaged.")
 
     def walk(self):
         writers = sorted(set(self.numbers) | set(self.announcements))
