@@ -126,6 +126,9 @@ type Record struct {
 	Secret *Secret `json:"-"`
 	// Withheld is true in a bundle that leaves the body out.
 	Withheld bool `json:"withheld,omitempty"`
+	// Object is the key of the segment that a reader found the record in. It is
+	// not stored.
+	Object string `json:"-"`
 }
 
 // Observation is what one writer saw of another: that it had announced itself,

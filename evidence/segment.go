@@ -200,6 +200,7 @@ func (s *segment) entry(index int) (*Record, string, error) {
 	if r.Writer != s.Writer || r.Sequence != sequence || r.ID != recordID(s.Writer, sequence) {
 		return nil, "", fmt.Errorf("%w: record %d says it is another (%q)", ErrInvalid, sequence, r.ID)
 	}
+	r.Object = segmentKey(s.Writer, s.Segment)
 	return r, digest, nil
 }
 
