@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/chaperone-sql/chaperone/worm"
 )
 
@@ -243,8 +245,9 @@ func TestReplay(t *testing.T) {
 	began, ended := clock.Now().UTC(), clock.Now().Add(12*time.Millisecond).UTC()
 	signedIn := clock.Now()
 	rows := `[["\u001b[2JAda","[redacted]"],["` + strings.Repeat("long ", 20) + `",null]` + strings.Repeat(`,["x",4.5]`, 20) + `]`
-	step(&Record{Type: TypeIntent, QueryID: id})
+	step(&Record{Type: TypeIntent, QueryID: id, Secret: &Secret{Statement: "SELECT name, ssn FROM patients WHERE id = 4242", Reason: "chart review"}})
 	step(&Record{Type: TypeApprovalRequested, QueryID: id})
+	clock.advance(4*time.Minute + 10*time.Second)
 	step(&Record{Type: TypeApprovalDecided, QueryID: id, Approval: &Approval{Decision: "approve"},
 		Actor: &Actor{Subject: "boss", Name: "Dr Boss", AuthTime: &signedIn}})
 	step(&Record{Type: TypeApprovalClaimed, QueryID: id})
@@ -276,6 +279,21 @@ func TestReplay(t *testing.T) {
 	}
 	if strings.ContainsRune(got, '\x1b') {
 		t.Error("a control character reached the terminal")
+	}
+	if strings.Contains(got, "4242") {
+		t.Error("a literal is told without an identity")
+	}
+	var opened bytes.Buffer
+	must(t, Replay(t.Context(), reader, id, &opened, w.identity))
+	for _, want := range []string{"statement  SELECT name, ssn FROM patients WHERE id = $1", "exactly    SELECT name, ssn FROM patients WHERE id = 4242", "reason     chart review"} {
+		if !strings.Contains(opened.String(), want) {
+			t.Errorf("with the auditor's identity %q is missing:\n%s", want, opened.String())
+		}
+	}
+	other, err := age.GenerateX25519Identity()
+	must(t, err)
+	if err := Replay(t.Context(), reader, id, &opened, other); err == nil {
+		t.Error("another identity opened it")
 	}
 	for _, none := range []string{"nobody", "", NewQueryID(l.Writer(), clock.Now())} {
 		if err := Replay(t.Context(), reader, none, &session); !errors.Is(err, worm.ErrNotFound) {

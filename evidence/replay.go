@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"sort"
@@ -10,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"filippo.io/age"
 
 	"github.com/chaperone-sql/chaperone/worm"
 )
@@ -19,41 +20,66 @@ const (
 	shownRows    = 20
 	shownColumns = 12
 	shownRunes   = 40
+	// shownPause is the shortest pause that is told.
+	shownPause = 2 * time.Second
 )
 
 // Replay writes the story of a session or of one query for a person to read:
 // who asked what, why, what was decided, by which rule, who allowed it, which
-// database user ran it, and the masked rows that were released. It reads only
-// clear parts. worm.ErrNotFound means that there is no such session or query.
-func Replay(ctx context.Context, r *Reader, sessionOrQuery string, w io.Writer) error {
-	ids := []string{sessionOrQuery}
-	if _, err := parseQueryID(sessionOrQuery); err != nil {
-		if ids, err = r.queriesOf(ctx, sessionOrQuery); err != nil {
-			return fmt.Errorf("replaying: %w", err)
-		}
-	}
-	stories := make([][]Record, 0, len(ids))
-	for _, id := range ids {
-		records, err := r.Find(ctx, id)
-		if err != nil {
-			return fmt.Errorf("replaying: %w", err)
-		}
-		if len(records) > 0 {
-			stories = append(stories, records)
-		}
-	}
-	if len(stories) == 0 {
-		return fmt.Errorf("replaying: no records of this session or query: %w", worm.ErrNotFound)
+// database user ran it, the masked rows that were released, and how long nothing
+// happened. With identities it also opens the exact statements. worm.ErrNotFound
+// means that there is no such session or query.
+func Replay(ctx context.Context, r *Reader, sessionOrQuery string, w io.Writer, identities ...age.Identity) error {
+	stories, err := Stories(ctx, r, sessionOrQuery, identities...)
+	if err != nil {
+		return err
 	}
 	p := &printer{w: w}
-	if len(stories) > 1 || ids[0] != sessionOrQuery {
+	if _, err := parseQueryID(sessionOrQuery); err != nil {
 		p.line("Session %s: %s", clean(sessionOrQuery), counted(len(stories), "query", "queries"))
 		p.line("")
 	}
-	for _, records := range stories {
-		p.story(records)
+	for i := range stories {
+		if i > 0 {
+			if pause := stories[i].Start.Sub(stories[i-1].End); pause >= shownPause {
+				p.line("… %s", Pause(pause))
+				p.line("")
+			}
+		}
+		p.story(&stories[i])
 	}
 	return p.err
+}
+
+// Stories gives what Replay tells.
+func Stories(ctx context.Context, r *Reader, sessionOrQuery string, identities ...age.Identity) ([]Story, error) {
+	ids := []string{sessionOrQuery}
+	if _, err := parseQueryID(sessionOrQuery); err != nil {
+		if ids, err = r.queriesOf(ctx, sessionOrQuery); err != nil {
+			return nil, fmt.Errorf("replaying: %w", err)
+		}
+	}
+	var stories []Story
+	for _, id := range ids {
+		records, err := r.Find(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("replaying: %w", err)
+		}
+		if len(records) == 0 {
+			continue
+		}
+		story := StoryOf(records)
+		if len(identities) > 0 {
+			if err := story.open(identities); err != nil {
+				return nil, fmt.Errorf("replaying: %w", err)
+			}
+		}
+		stories = append(stories, story)
+	}
+	if len(stories) == 0 {
+		return nil, fmt.Errorf("replaying: no records of this session or query: %w", worm.ErrNotFound)
+	}
+	return stories, nil
 }
 
 // queriesOf lists a session's queries by their start.
@@ -101,32 +127,37 @@ func (p *printer) field(name, value string) {
 
 // story writes one query: what is the same for all of its records, then each
 // step.
-func (p *printer) story(records []Record) {
-	p.line("Query %s, %s", clean(records[0].QueryID), records[0].Time.UTC().Format("2006-01-02 15:04:05 MST"))
-	var who *Actor
-	var statement *Statement
-	connection, purpose := "", ""
-	for i := range records {
-		r := &records[i]
-		// An approver is an actor, too: the requester is who comes first.
-		if who == nil {
-			who = r.Actor
-		}
-		if r.Statement != nil && (statement == nil || statement.Normalized == "") {
-			statement = r.Statement
-		}
-		connection, purpose = either(connection, r.Connection), either(purpose, r.PurposeOfUse)
+func (p *printer) story(s *Story) {
+	p.line("Query %s, %s", clean(s.QueryID), s.Start.UTC().Format("2006-01-02 15:04:05 MST"))
+	p.field("who", describeActor(s.Who))
+	p.field("where", clean(s.Connection))
+	p.field("why", clean(s.PurposeOfUse))
+	if s.Statement != nil {
+		p.field("statement", clean(s.Statement.Normalized))
 	}
-	p.field("who", describeActor(who))
-	p.field("where", clean(connection))
-	p.field("why", clean(purpose))
-	if statement != nil {
-		p.field("statement", clean(statement.Normalized))
+	if s.Secret != nil {
+		p.secret(s.Secret)
 	}
-	for i := range records {
-		p.step(&records[i], who)
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		if step.Pause >= shownPause {
+			p.line("  … %s", Pause(step.Pause))
+		}
+		p.line("  %s  %s", step.Record.Time.UTC().Format("15:04:05.000"), clean(step.Text))
+		if r := step.Record; r.Type == TypeOutcome && r.Result != nil && len(r.Result.Rows) > 0 {
+			p.table(r.Result)
+		}
 	}
 	p.line("")
+}
+
+// secret writes what only the auditors can read.
+func (p *printer) secret(s *Secret) {
+	p.field("exactly", clean(s.Statement))
+	p.field("with", clean(string(s.Parameters)))
+	p.field("sent", clean(s.Rewritten))
+	p.field("reason", clean(s.Reason))
+	p.field("comment", clean(s.Comment))
 }
 
 func either(have, other string) string {
@@ -156,8 +187,9 @@ func describeActor(a *Actor) string {
 	return clean(text)
 }
 
-// step writes one record.
-func (p *printer) step(r *Record, requester *Actor) {
+// Describe says in a sentence what a record tells. requester is who asked, so
+// that others are named.
+func Describe(r *Record, requester *Actor) string {
 	var what string
 	switch r.Type {
 	case TypeIntent:
@@ -173,16 +205,18 @@ func (p *printer) step(r *Record, requester *Actor) {
 		what = "waits for approval" + decided(r.Decision)
 	case TypeApprovalViewed, TypeApprovalDecided, TypeApprovalClaimed, TypeApprovalCancelled:
 		what = approvalText(r, requester)
+	case TypeRead:
+		what = "looked at by an auditor"
+		if r.Actor != nil {
+			what = "looked at by " + either(r.Actor.Name, r.Actor.Subject)
+		}
 	default:
 		what = string(r.Type)
 	}
 	if r.Note != "" {
 		what += ": " + r.Note
 	}
-	p.line("  %s  %s", r.Time.UTC().Format("15:04:05.000"), clean(what))
-	if r.Type == TypeOutcome && r.Result != nil && len(r.Result.Rows) > 0 {
-		p.table(r.Result)
-	}
+	return what
 }
 
 func decided(d *Decision) string {
@@ -284,48 +318,29 @@ func counted(n int, one, many string) string {
 
 // table writes the released rows, bounded in every direction.
 func (p *printer) table(res *Result) {
-	var columns []struct {
-		Name string `json:"name"`
-	}
-	var rows [][]json.RawMessage
-	if json.Unmarshal(res.Columns, &columns) != nil || json.Unmarshal(res.Rows, &rows) != nil || len(columns) == 0 {
+	t := res.Table(shownRows, shownColumns)
+	if len(t.Columns) == 0 {
 		return
 	}
-	width := min(len(columns), shownColumns)
 	tw := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	t := &printer{w: tw, err: p.err}
-	cells := make([]string, width)
-	for i := range cells {
-		cells[i] = shorten(columns[i].Name)
-	}
-	t.line("      %s", strings.Join(cells, "\t"))
-	for _, row := range rows[:min(len(rows), shownRows)] {
-		for i := range cells {
-			cells[i] = ""
-			if i < len(row) {
-				cells[i] = cellText(row[i])
-			}
+	out := &printer{w: tw, err: p.err}
+	for _, row := range append([][]string{t.Columns}, t.Rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = shorten(cell)
 		}
-		t.line("      %s", strings.Join(cells, "\t"))
+		out.line("      %s", strings.Join(cells, "\t"))
 	}
-	if t.err == nil {
-		t.err = tw.Flush()
+	if out.err == nil {
+		out.err = tw.Flush()
 	}
-	p.err = t.err
-	if more := len(rows) - shownRows; more > 0 {
-		p.line("      … and %s more", counted(more, "row", "rows"))
+	p.err = out.err
+	if t.MoreRows > 0 {
+		p.line("      … and %s more", counted(t.MoreRows, "row", "rows"))
 	}
-	if more := len(columns) - width; more > 0 {
-		p.line("      … and %s more", counted(more, "column", "columns"))
+	if t.MoreColumns > 0 {
+		p.line("      … and %s more", counted(t.MoreColumns, "column", "columns"))
 	}
-}
-
-func cellText(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil && string(raw) != "null" {
-		return shorten(text)
-	}
-	return shorten(string(raw))
 }
 
 // shorten makes a cell of a table.

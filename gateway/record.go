@@ -216,6 +216,9 @@ func leaseRecord(l *credentials.Lease, access credentials.Access) *evidence.Leas
 		IssuedAt: l.IssuedAt.UTC(), ExpiresAt: l.ExpiresAt.UTC()}
 }
 
+// ActorOf is who made a call, as a record says it.
+func ActorOf(p *identity.Principal, m Meta) *evidence.Actor { return actor(p, m) }
+
 func actor(p *identity.Principal, m Meta) *evidence.Actor {
 	if p == nil {
 		return &evidence.Actor{RemoteAddr: m.RemoteAddr}

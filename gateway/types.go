@@ -43,6 +43,9 @@ type Meta struct {
 	RemoteAddr string
 	// Transport is "rest", "mcp" or "page".
 	Transport string
+	// Origin is where a page's request came from, as the browser says
+	// (Sec-Fetch-Site), unless it was from this site or typed by the person.
+	Origin string
 	// AuthTook is how long authentication took, for Server-Timing.
 	AuthTook time.Duration
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-sql/chaperone/config"
@@ -215,21 +216,49 @@ func fetch(ctx context.Context, args []string, out io.Writer) error {
 // replay tells a session or a query as it happened.
 func replay(ctx context.Context, args []string, out io.Writer) error {
 	var s source
-	rest, err := flags("evidence replay", args, s.define)
+	var identity string
+	var asJSON bool
+	rest, err := flags("evidence replay", args, func(f *flag.FlagSet) {
+		s.define(f)
+		f.StringVar(&identity, "identity", "", "the auditor's age identity file: also print the exact statements")
+		f.BoolVar(&asJSON, "json", false, "print every record with the pauses between them, as JSON")
+	})
 	if err != nil {
 		return err
 	}
 	if len(rest) != 1 {
 		return errors.New("name one session or query")
 	}
+	var identities []age.Identity
+	if identity != "" {
+		if identities, err = evidence.LoadIdentities(identity); err != nil {
+			return err
+		}
+	}
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	err = evidence.Replay(ctx, evidence.NewReader(s.store, s.trusted), rest[0], out)
+	reader := evidence.NewReader(s.store, s.trusted)
+	if asJSON {
+		err = replayJSON(ctx, reader, rest[0], out, identities)
+	} else {
+		err = evidence.Replay(ctx, reader, rest[0], out, identities...)
+	}
 	if errors.Is(err, worm.ErrNotFound) {
 		return fmt.Errorf("there is no session or query %q", rest[0])
 	}
 	return err
+}
+
+func replayJSON(ctx context.Context, r *evidence.Reader, what string, out io.Writer, identities []age.Identity) error {
+	stories, err := evidence.Stories(ctx, r, what, identities...)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(stories)
 }
 
 // openSealed decrypts the sealed part of a record on the auditor's machine.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 )
@@ -173,7 +174,7 @@ func (ix *Index) open() error {
 	// Nothing is synced: what a crash leaves is thrown away.
 	db, err := bolt.Open(ix.cfg.Path, 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: true, NoFreelistSync: true,
 		FreelistType: bolt.FreelistMapType})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return errInUse
 	}
 	if err != nil {

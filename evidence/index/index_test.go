@@ -25,7 +25,6 @@ type world struct {
 	path    string
 	store   worm.Store
 	signer  *evidence.Signer
-	config  evidence.Config
 	trusted note.Verifiers
 	logs    []*evidence.Log
 	now     time.Time
