@@ -35,6 +35,8 @@ type Config struct {
 	// decisions come through the API only.
 	Login    Login
 	Sessions Sessions
+	// Auditing is what auditors see; nil: there are no pages for them.
+	Auditing Auditing
 	// LoginKey encrypts what the browser carries while it signs in: 32 random
 	// bytes, the same for all gateways behind one address. Needed with Login.
 	LoginKey masking.Secret

@@ -152,7 +152,7 @@ func (s *Server) checkForm(c *fiber.Ctx, cookie, token string) *gateway.Problem 
 		Hint: "Open the page again at " + s.origin + " and repeat."}
 }
 
-var returnPattern = regexp.MustCompile(`^/approvals(/[A-Za-z0-9._~-]{1,128})?$`)
+var returnPattern = regexp.MustCompile(`^/(approvals(/[A-Za-z0-9._~-]{1,128})?|audit(/bundles|/(queries|records|sessions)/[A-Za-z0-9._~%@:+=-]{1,512})?)$`)
 
 // returnPath is where a sign-in leads to: a page of ours, whatever was asked for.
 func returnPath(asked string) string {

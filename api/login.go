@@ -41,7 +41,7 @@ func (s *Server) loginCallback(c *fiber.Ctx) error {
 	meta := metaOf(c, "page")
 	refuse := func(detail string) error {
 		return s.cfg.Gateway.Reject(ctx, nil, &gateway.Problem{Code: gateway.CodeUnauthenticated, Detail: detail,
-			Hint: "Open the approval link again to start over."}, meta, "")
+			Hint: "Open the link again to start over."}, meta, "")
 	}
 	st, err := openLogin(s.cfg.LoginKey, c.Cookies(s.cookieName(loginCookie)), s.cfg.Clock())
 	s.dropCookie(c, loginCookie)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chaperone-sql/chaperone/audit"
 	"github.com/chaperone-sql/chaperone/gateway"
 	"github.com/chaperone-sql/chaperone/identity"
 )
@@ -29,9 +30,10 @@ const pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-a
 
 // pages is what the pages are rendered from.
 type pages struct {
-	list, request, message *template.Template
-	style                  []byte
-	stylePath              string
+	list, request, message          *template.Template
+	search, chain, session, bundles *template.Template
+	style                           []byte
+	stylePath                       string
 }
 
 func newPages() (*pages, error) {
@@ -43,8 +45,9 @@ func newPages() (*pages, error) {
 	for _, page := range []struct {
 		file string
 		to   **template.Template
-	}{{"list.html", &p.list}, {"request.html", &p.request}, {"message.html", &p.message}} {
-		t, err := template.New(page.file).ParseFS(pageFiles, "web/layout.html", "web/"+page.file)
+	}{{"list.html", &p.list}, {"request.html", &p.request}, {"message.html", &p.message},
+		{"audit.html", &p.search}, {"audit_chain.html", &p.chain}, {"audit_session.html", &p.session}, {"audit_bundles.html", &p.bundles}} {
+		t, err := template.New(page.file).ParseFS(pageFiles, "web/layout.html", "web/audit_parts.html", "web/"+page.file)
 		if err != nil {
 			return nil, fmt.Errorf("parsing the page %s: %w", page.file, err)
 		}
@@ -61,11 +64,14 @@ func (s *Server) pageRoutes() {
 	s.app.Get("/approvals/:id", s.signedIn(s.approvalPage))
 	s.app.Post("/approvals/:id/decision", s.signedIn(s.decisionForm))
 	s.app.Get(s.pages.stylePath, s.styleSheet)
+	if s.cfg.Auditing != nil {
+		s.auditRoutes()
+	}
 }
 
 // isPage reports whether a person with a browser asked for this path.
 func isPage(path string) bool {
-	for _, prefix := range []string{"/approvals", "/login", "/logout"} {
+	for _, prefix := range []string{"/approvals", "/audit", "/login", "/logout"} {
 		if path == prefix || strings.HasPrefix(path, prefix+"/") {
 			return true
 		}
@@ -91,13 +97,22 @@ func (s *Server) signedIn(handle func(*fiber.Ctx, *visit) error) fiber.Handler {
 		if p == nil {
 			back := returnPath(strings.TrimSuffix(c.Path(), "/decision"))
 			if c.Method() == fiber.MethodPost {
-				return s.messagePage(c, http.StatusUnauthorized, message{Title: "You are signed out",
-					Text: "Nothing was decided. Sign in and decide again.", Link: back, LinkText: "Back to the request"})
+				return s.messagePage(c, http.StatusUnauthorized, signedOut(back))
 			}
 			return c.Redirect("/login?return="+url.QueryEscape(back), http.StatusSeeOther)
 		}
-		return handle(c, &visit{call{ctx: ctx, principal: p, meta: metaOf(c, "page")}, cookie})
+		v := &visit{call{ctx: ctx, principal: p, meta: metaOf(c, "page")}, cookie}
+		v.meta.Origin = origin(c)
+		return handle(c, v)
 	}
+}
+
+// signedOut answers a form of somebody whose session ended.
+func signedOut(back string) message {
+	if strings.HasPrefix(back, "/audit") {
+		return message{Title: "You are signed out", Text: "Nothing was made. Sign in and ask again.", Link: back, LinkText: "Back"}
+	}
+	return message{Title: "You are signed out", Text: "Nothing was decided. Sign in and decide again.", Link: back, LinkText: "Back to the request"}
 }
 
 // approvalsPage is GET /approvals.
@@ -172,12 +187,15 @@ type frame struct {
 	Title, Style string
 	// Name is who is signed in, "" for nobody; Token goes into forms.
 	Name, Token string
+	// Audits is true for an auditor, who gets a way to the recordings.
+	Audits bool
 }
 
 func (s *Server) frame(title string, v *visit) frame {
 	f := frame{Title: title, Style: s.pages.stylePath}
 	if v != nil {
 		f.Name, f.Token = displayName(v.principal), formToken(v.cookie)
+		f.Audits = s.cfg.Auditing != nil && audit.May(v.principal)
 	}
 	return f
 }
@@ -213,7 +231,7 @@ func (s *Server) problemPage(c *fiber.Ctx, p *gateway.Problem) error {
 		setRetryAfter(c, p.RetryAfter)
 	}
 	m := message{Title: d.Title, Text: d.Detail, Hint: d.Hint, Reference: d.RecordingID}
-	if d.Code == gateway.CodeNotFound {
+	if d.Code == gateway.CodeNotFound && !strings.HasPrefix(c.Path(), "/audit") {
 		m.Text = "There is no such request, or you are not an approver of its connection."
 	}
 	return s.messagePage(c, d.Status, m)

@@ -188,6 +188,10 @@ type Evidence struct {
 	// day (bundles/2026/11/23.zip) if no other was faster. It needs room for the
 	// day's records in the folder for temporary files. Default true.
 	DailyBundles bool `yaml:"daily_bundles"`
+	// Index is the file of the index that auditors search with, on local disk. It
+	// proves nothing and is made again if it is lost; without it, at each start.
+	// Each gateway needs its own.
+	Index string `yaml:"index"`
 }
 
 // Approvals is how risky statements wait.

@@ -39,6 +39,7 @@ type Server struct {
 	issuers *Issuers
 	reader  *evidence.Reader
 	api     *api.Server
+	audit   *auditing
 	logger  *slog.Logger
 
 	// life ends with Close, and with it what runs beside requests.
@@ -107,20 +108,25 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	s.recover(ctx)
 	// What runs beside requests outlives ctx, which bounds the start only.
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	if s.api, err = s.build(ctx, store, auditors, version); err != nil {
+	bundles := bundle.Config{Store: store, Trusted: trusted, Signer: signer, Keys: keys,
+		Maker: "gateway " + cfg.Instance + ", version " + version, Clock: time.Now}
+	if s.api, err = s.build(ctx, store, auditors, bundles, version); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
+	if s.audit != nil {
+		s.beside.Go(func() { s.audit.index.Run(s.life, indexEvery) })
+	}
 	if cfg.Evidence.DailyBundles {
-		daily := &bundle.Daily{Log: s.log, Logger: logger, Config: bundle.Config{
-			Store: store, Trusted: trusted, Signer: signer, Keys: keys, Maker: "gateway " + cfg.Instance + ", version " + version, Clock: time.Now,
-		}}
+		daily := &bundle.Daily{Log: s.log, Logger: logger, Config: bundles}
 		s.beside.Go(func() { daily.Run(s.life) })
 	}
 	return s, nil
 }
 
 // build makes the HTTP server and everything behind it.
-func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Recipient, version string) (*api.Server, error) {
+func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Recipient, bundles bundle.Config,
+	version string,
+) (*api.Server, error) {
 	cfg := s.cfg
 	key, recipient, err := approvalKey(cfg)
 	if err != nil {
@@ -184,6 +190,10 @@ func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Rec
 	}
 	if people != nil { // a nil pointer in an interface would not be nil
 		out.Login, out.Sessions, out.LoginKey = people, sessions, masking.Secret(loginKey)
+		if s.audit, err = s.newAuditing(store, g, bundles); err != nil {
+			return nil, err
+		}
+		out.Auditing = s.audit
 	}
 	return api.New(out)
 }
@@ -284,6 +294,9 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.end != nil {
 		s.end()
 		s.beside.Wait()
+	}
+	if s.audit != nil {
+		all = append(all, s.audit.close())
 	}
 	all = append(all, s.leases.Close(ctx), s.log.Close(ctx))
 	return errors.Join(all...)
