@@ -70,7 +70,7 @@ func (s *Server) auditSearch(c *fiber.Ctx, v *visit) error {
 	if err != nil {
 		return s.reject(&v.call, &gateway.Problem{Code: gateway.CodeMalformed, Detail: "The address is malformed."})
 	}
-	page := searchPage{frame: s.frame("Search the recordings", v), Form: formOf(values)}
+	page := searchPage{frame: s.frame("Search the recordings", v).wide(), Form: formOf(values)}
 	if len(values) == 0 {
 		page.Form.Type = string(evidence.TypeOutcome)
 	}
@@ -101,7 +101,7 @@ func (s *Server) auditQuery(c *fiber.Ctx, v *visit) error {
 	if err != nil {
 		return err
 	}
-	return s.render(c, http.StatusOK, s.pages.chain, chainView(s.frame("One query", v), chain))
+	return s.render(c, http.StatusOK, s.pages.chain, chainView(s.frame("One query", v).wide(), chain))
 }
 
 // auditSession is GET /audit/sessions/{id}.
@@ -118,7 +118,7 @@ func (s *Server) auditSession(c *fiber.Ctx, v *visit) error {
 	if err != nil {
 		return err
 	}
-	return s.render(c, http.StatusOK, s.pages.session, sessionView(s.frame("A session as it happened", v), session))
+	return s.render(c, http.StatusOK, s.pages.session, sessionView(s.frame("A session as it happened", v).wide(), session))
 }
 
 // auditID reads an identifier out of the path.

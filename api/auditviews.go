@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,13 +13,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/chaperone-sql/chaperone/audit"
+	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/index"
 )
 
 // Bounds of what a page shows of an answer; the record's own page has all of it.
 const (
-	shownRows    = 25
+	shownRows    = 10
 	shownColumns = 8
 	shownRunes   = 160
 	// bundlesPage is how many days the page of bundles lists.
@@ -145,6 +147,28 @@ type foundView struct {
 	Problem                 string
 }
 
+// typeWords says what a record tells of.
+func typeWords(t evidence.Type) string {
+	words := map[evidence.Type]string{
+		evidence.TypeIntent: "query received", evidence.TypeOutcome: "query ended", evidence.TypeLeaseIssued: "credential issued",
+		evidence.TypeLeaseRevoked: "credential revoked", evidence.TypeApprovalRequested: "approval asked for",
+		evidence.TypeApprovalViewed: "approval looked at", evidence.TypeApprovalDecided: "approval decided",
+		evidence.TypeApprovalClaimed: "approved query claimed", evidence.TypeApprovalCancelled: "request withdrawn",
+		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeRead: "auditor looked",
+		evidence.TypeBundled: "day bundled", evidence.TypeWriterStarted: "gateway started", evidence.TypeWriterClosed: "gateway ended",
+		evidence.TypeHeartbeat: "heartbeat", evidence.TypeObserved: "other gateways seen", evidence.TypeRecovered: "left by a crash",
+	}[t]
+	if words == "" {
+		words = legible(string(t))
+	}
+	return words
+}
+
+// More reports whether one of the fields that are folded away is filled in.
+func (f searchForm) More() bool {
+	return f.Effect != "" || f.Status != "" || f.Session != "" || f.Query != "" || f.Connection != ""
+}
+
 // pair is a name and a value.
 type pair struct{ Name, Value string }
 
@@ -157,7 +181,7 @@ func (page *searchPage) fill(r *audit.Results, now time.Time) {
 			v.Problem = legible(f.Problem)
 		} else {
 			rec := f.Record
-			v.Who, v.Where, v.What = actorName(rec.Actor), legible(rec.Connection), string(rec.Type)
+			v.Who, v.Where, v.What = actorName(rec.Actor), legible(rec.Connection), typeWords(rec.Type)
 			v.Tables, v.Effect, v.Status = legible(strings.Join(rec.Relations, ", ")), legible(rec.Effect), legible(rec.Status)
 		}
 		page.Found = append(page.Found, v)
@@ -385,7 +409,7 @@ func recordFacts(r *evidence.Record) (facts []pair) {
 		add("Decision", strings.Join(append([]string{d.Effect}, prefixed("by ", d.Rules)...), " "))
 		add("Because", d.Message)
 		add("Policy", d.PolicyVersion)
-		add("Estimate", string(d.Estimate))
+		add("Estimate", estimateOf(d.Estimate))
 	}
 	if a := r.Approval; a != nil {
 		add("Approval", a.Decision)
@@ -408,6 +432,15 @@ func recordFacts(r *evidence.Record) (facts []pair) {
 		add(name, r.Data[name])
 	}
 	return facts
+}
+
+// estimateOf says what the planner expected.
+func estimateOf(raw json.RawMessage) string {
+	var e connectors.Estimate
+	if len(raw) == 0 || json.Unmarshal(raw, &e) != nil || !e.Known {
+		return ""
+	}
+	return "about " + count(int64(min(max(e.Rows, 0), 1e15)), "row")
 }
 
 func prefixed(word string, list []string) []string {

@@ -187,8 +187,15 @@ type frame struct {
 	Title, Style string
 	// Name is who is signed in, "" for nobody; Token goes into forms.
 	Name, Token string
-	// Audits is true for an auditor, who gets a way to the recordings.
-	Audits bool
+	// Audits is true for an auditor, who gets a way to the recordings. Wide is
+	// true for pages of many columns.
+	Audits, Wide bool
+}
+
+// wide is a frame for pages of many columns.
+func (f frame) wide() frame {
+	f.Wide = true
+	return f
 }
 
 func (s *Server) frame(title string, v *visit) frame {

@@ -108,7 +108,8 @@ func newEnvironment(variant int) (*environment, error) {
 	if env.providerWire, err = newWire(""); err != nil {
 		return nil, err
 	}
-	env.provider, err = oidcop.Start(oidcop.Config{Listen: "127.0.0.1:0", Issuer: "http://" + env.providerWire.addr(), Users: testenv.People()})
+	env.provider, err = oidcop.Start(oidcop.Config{Listen: "127.0.0.1:0", Issuer: "http://" + env.providerWire.addr(), Users: testenv.People(),
+		RedirectURIs: []string{"http://127.0.0.1/login/callback"}}) // a loopback address of any port (RFC 8252, section 7.3)
 	if err != nil {
 		return nil, err
 	}
