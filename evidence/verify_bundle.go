@@ -237,9 +237,13 @@ func (b *bundleVerifier) verifyRuns(ctx context.Context) error {
 
 // withoutRun judges a writer of which the bundle has no segment.
 func (b *bundleVerifier) withoutRun(l *logState) {
-	l.end.closed, l.end.tree = true, newTree() // its end is judged here; who saw more of it is a witness
+	l.end.closed = true // its end is judged here
 	_, started, err := parseWriter(l.writer)
-	if err != nil || !started.Before(b.manifest.Until) || b.fresh(l, started) {
+	if err != nil || !started.Before(b.manifest.Until) {
+		return // it only tells how earlier ones ended
+	}
+	l.end.tree = newTree() // who saw more of it than nothing is a witness
+	if b.fresh(l, started) {
 		return
 	}
 	for _, p := range l.told {

@@ -11,6 +11,7 @@ need=()
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need+=(postgresql)
 command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need+=(mariadb-server)
 command -v gcc >/dev/null || need+=(gcc libc6-dev) # the race detector needs it
+command -v chromium >/dev/null || need+=(chromium) # the pages are tried in a real browser
 command -v sqlsmith >/dev/null || need+=(sqlsmith) # a fuzzer of PostgreSQL
 python3 -m venv --help >/dev/null 2>&1 || need+=(python3-venv)
 if [ ${#need[@]} -gt 0 ]; then

@@ -393,4 +393,3 @@ func TestAuditor_NothingUnrecorded(t *testing.T) {
 		contains(t, path, html, "cannot be made durable")
 	}
 }
-
