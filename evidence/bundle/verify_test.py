@@ -291,7 +291,8 @@ class Plan:
                     yield w, n, entry
 
     def chosen(self):
-        inside = [e for _, _, e in self.records() if at(self.since) <= e["time"] < at(self.until)]
+        since, until = (T0 + int(s * SECOND) for s in (self.since, self.until))
+        inside = [e for _, _, e in self.records() if since <= verify.nanoseconds(e["time"]) < until]
         queries = {e.get("query_id") for e in inside if matches(self.filter, e)} - {None}
         return [e for e in inside if matches(self.filter, e) or e.get("query_id") in queries]
 
@@ -898,7 +899,7 @@ class RobustTest(Case):
         for nasty in NASTY_JSON:
             with self.subTest(nasty[:30]):
                 for key, data in ((D.announcement_key, signer.note(verify.WRITER_MAGIC + nasty + b"\n")), (C.key(1), verify.SEGMENT_MAGIC + nasty + b"\n"),
-                                  ("fetched.json", nasty), (C.key(2), C.rendered[2][0].replace(b'{"id"', nasty + b'{"id"', 1))):
+                                  ("fetched.json", nasty), (C.key(2), C.rendered[2][0].replace(b'{"id"', nasty + b'{"ID"', 1))):
                     self.assertEqual(self.exits(self.unpack({**WORLD.objects, key: data})), 1, key)
                 for key, data in (("manifest", verify.BUNDLE_MAGIC + nasty + b"\n"), (f"evidence/proofs/{C.name}", nasty)):
                     files = {**bundle, key: data}
