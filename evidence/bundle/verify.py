@@ -829,9 +829,11 @@ def read_records(segment, lines, may_withhold):
     for _ in range(header.count):
         if lines.at_end():
             raise Malformed("has fewer records than its header says")
-        entry = lines.take()
-        if len(entry) < MIN_ENTRY or lines.at_end() or entry[:1] != b"{":
+        if len(lines.next) < MIN_ENTRY or lines.next[:1] != b"{":  # it may be the note's
             raise Malformed("has a line that is no entry where one must be")
+        entry = lines.take()
+        if lines.at_end():
+            raise Malformed("ends behind an entry")
         body = lines.take()
         size += len(entry) + len(body)
         if size > MAX_SEGMENT:
