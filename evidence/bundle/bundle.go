@@ -285,7 +285,8 @@ func (b *builder) addTools(context.Context) error {
 
 const readme = `Evidence of a Chaperone gateway
 
-Begin with report.html: it says what happened in the period, for whom and why.
+The file "manifest" says of which period and what this bundle is; evidence/runs
+holds the records, one JSON object a line.
 
 To check it without believing whoever gave you this bundle, you need the public
 keys of the gateways, which you got by another way than this bundle (the file
@@ -298,6 +299,5 @@ verify.py needs Python 3.9 or newer and nothing else, and no network. Both say
 what they checked, and name what is wrong. Keep the checkpoints that they print:
 with them you find later whether anything that is here was changed since.
 
-records.csv opens in a spreadsheet. ocsf.jsonl and fhir.ndjson are for other
-systems. docs/evidence-format.md of the project describes every file.
+docs/evidence-format.md of the project describes every file.
 `
