@@ -296,7 +296,7 @@ SEGMENT_NAME = re.compile(r"[0-9]{16}")
 def writer_parts(writer):
     """(instance, start in nanoseconds) of a writer's name; None if it is none."""
     match = WRITER.fullmatch(writer)
-    if match is None or match[1] in ("writers", "links"):
+    if match is None or match[1] in ("writers", "links", "holds"):
         return None
     return match[1], int(match[2], 36) * 10**6
 
@@ -1411,8 +1411,8 @@ def read_order(data, order, done, trusted):
         return
     if field(values, "action", str) not in ACTIONS:
         raise Malformed("asks for something that is neither hold, release nor extend")
-    about = ("query_id" in values) + ("session_id" in values) + ("since" in values and "until" in values)
-    if about != 1 or (values["action"] == "extend") != ("to" in values):
+    about = [n for n in ("query_id", "session_id", "since", "until") if n in values]
+    if about not in (["query_id"], ["session_id"], ["since", "until"]) or (values["action"] == "extend") != ("to" in values):
         raise Malformed("does not say what it is about, or until when")
 
 
@@ -1422,7 +1422,6 @@ class Successors:
     def __init__(self):
         self.segments = None  # None if there is no successor
         self.stranded = {}
-        self.started = None  # when the one that tells the most began
 
 
 def successors_of(announcements):
@@ -1432,7 +1431,7 @@ def successors_of(announcements):
         for p in announcements[name].predecessors:
             told = known[p.writer]
             if told.segments is None or p.segments > told.segments:
-                told.segments, told.started = p.segments, announcements[name].started
+                told.segments = p.segments
             told.stranded.update(p.stranded)
     return known
 

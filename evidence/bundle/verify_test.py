@@ -371,13 +371,16 @@ def run(arguments):
     return status, out.getvalue(), err.getvalue()
 
 
+AUDITOR = Signer("auditor-1", "an auditor")
+
+
 class Case(unittest.TestCase):
     """A test with a folder for what it verifies."""
 
     def setUp(self):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
-        self.keys = self.file("trusted-keys", WORLD.keys.encode())
+        self.keys = self.file("trusted-keys", f"{WORLD.keys}{AUDITOR.line}\n".encode())
 
     def file(self, name, data):
         path = os.path.join(self.folder, name)
@@ -803,6 +806,49 @@ class BundleTest(Case):
             self.assertTrue(any(writer in f["object"] for f in report["findings"]), f"{name} bit {bit}: {report['findings']}")
 
 
+ORDER = "0mm7p9zzz-0123456v"
+
+
+def order(signer=AUDITOR, done=False, **changes):
+    """An auditor's order of a legal hold, or that it was carried out."""
+    values = {"order": ORDER, "key": signer.line, "time": at(180)}
+    values.update({"changed": 1, "already": 0} if done else {"action": "hold", "query_id": WORLD.approved, "reason": "QUFB", "segments": [], "objects": []})
+    values = {k: v for k, v in {**values, **changes}.items() if v is not None}
+    return signer.note((verify.ORDER_DONE_MAGIC if done else verify.ORDER_MAGIC) + compact(values) + b"\n")
+
+
+class OrderTest(Case):
+    KEY = f"evidence/holds/{ORDER}"
+
+    def test_clean(self):
+        orders = {self.KEY: order(), self.KEY + ".done": order(done=True)}
+        self.assertEqual(self.verify({**WORLD.objects, **orders})["findings"], [])
+        period = order(query_id=None, since=at(0), until=at(1), action="extend", to=at(9))
+        self.assertEqual(self.verify({**WORLD.objects, self.KEY: period})["findings"], [])
+
+    def test_wrong(self):
+        for name, data, kind in (
+            ("a gateway's key", order(C.signer), "signature"), ("an unknown key", order(Signer("auditor-1", "x")), "signature"),
+            ("two signatures", C.signer.note(order()), "malformed"), ("a changed byte", flip(order(), 60), "signature"),
+            ("another order", order(order="0mm7p9zzz-0123456u"), "malformed"), ("no action", order(action="x"), "malformed"),
+            ("two things", order(session_id="s"), "malformed"), ("half a period", order(query_id=None, since=at(0)), "malformed"),
+            ("extend to when", order(action="extend"), "malformed"),
+        ):
+            with self.subTest(name):
+                report = self.verify({**WORLD.objects, self.KEY: data})
+                kinds = ("signature", "malformed") if name == "two signatures" else (kind,)
+                self.assertTrue(any(self.found(report, k, self.KEY) for k in kinds), report["findings"])
+
+    def test_done_without_order(self):
+        report = self.verify({**WORLD.objects, self.KEY + ".done": order(done=True)})
+        self.assertTrue(self.found(report, "missing", self.KEY))
+
+    def test_auditor_writes_no_log(self):
+        writer = Writer("gw-4", AUDITOR, 195)
+        report = self.verify({**WORLD.objects, writer.announcement_key: writer.announcement()})
+        self.assertTrue(self.found(report, "signature", writer.announcement_key))
+
+
 def zipped(files, add=()):
     """A zip of files, and of (ZipInfo, bytes) that are added to it."""
     out = io.BytesIO()
@@ -969,6 +1015,12 @@ def compact_ascii(value):
 
 
 class PartsTest(unittest.TestCase):
+    def test_types(self):
+        """The types of records are those of the document."""
+        text = (HERE.parent.parent / "docs" / "evidence-format.md").read_text(encoding="utf-8")
+        listed = text.split("\nTypes: ", 1)[1].split(". A type", 1)[0]
+        self.assertEqual(set(verify.re.findall(r"`([a-z.]+)`", listed)), verify.TYPES)
+
     def test_ed25519_vectors(self):
         """RFC 8032 section 7.1, tests 1 to 3."""
         for public, message, signature in (
