@@ -1643,7 +1643,7 @@ def peek_stranded(job, whole):
     """The segments behind a gap if a writer that died, or that is running, can have
     left them; nothing if what is in the gap must have been removed."""
     behind = job.numbers[whole:]
-    if not behind or behind[-1] + 1 - whole >= IN_FLIGHT or (job.successors.segments or 0) > whole:
+    if not behind or behind[-1] + 1 - whole > IN_FLIGHT or (job.successors.segments or 0) > whole:
         return []
     stranded = [Stranded(n, digest, s.header) for n in behind for s, digest in [read_stored(job, n)]]
     headers = [s.header for s in stranded if s.header is not None]
