@@ -18,8 +18,9 @@ func TestPromise5_BundleOfOnePatient(t *testing.T) {
 	for _, connection := range []string{"clinic", "billing"} {
 		t.Run(connection, func(t *testing.T) {
 			marker := map[string]string{"clinic": "$1", "billing": "?"}[connection]
-			mrn := g.env.scalar(t, connection, "SELECT mrn FROM patients WHERE id = 5")
-			other := g.env.scalar(t, connection, "SELECT mrn FROM patients WHERE id = 6")
+			// No other test of the run looks this one up.
+			mrn := g.env.scalar(t, connection, "SELECT mrn FROM patients WHERE id = 27")
+			other := g.env.scalar(t, connection, "SELECT mrn FROM patients WHERE id = 28")
 			by := must(t, g.query(t, ask(connection, "SELECT id FROM patients WHERE mrn = "+marker, mrn)), 200).str("query_id")
 			literal := must(t, g.query(t, ask(connection, "SELECT id FROM patients WHERE mrn = '"+mrn+"'")), 200).str("query_id")
 			must(t, g.query(t, ask(connection, "SELECT id FROM patients WHERE mrn = "+marker, other)), 200)
