@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -91,21 +92,29 @@ func (t *Toxic) call(ctx context.Context, method, path string, body any) error {
 }
 
 // SmallS3 is an S3 server of its own on a file system of so many bytes, with a
-// fresh bucket: it can be filled. It needs root.
+// fresh bucket: it can be filled. It needs root, or sudo.
 func SmallS3(tb testing.TB, size int) (store *ObjectStore, grow func(size int)) {
 	tb.Helper()
 	ctx := startContext(tb)
 	dir := serverDir(tb)
 	mount := func(options string) {
 		tb.Helper()
-		must(tb, runAs(ctx, "", "mount", "-t", "tmpfs", "-o", options, "tmpfs", dir))
+		must(tb, asRoot(ctx, "mount", "-t", "tmpfs", "-o", options, "tmpfs", dir))
 	}
-	mount("size=" + strconv.Itoa(size))
-	tb.Cleanup(func() { _ = runAs(context.Background(), "", "umount", "-l", dir) })
+	mount("mode=1777,size=" + strconv.Itoa(size)) // also for whoever is not root
+	tb.Cleanup(func() { _ = asRoot(context.Background(), "umount", "-l", dir) })
 	server, p, err := startS3(ctx, dir, false)
 	must(tb, err)
 	tb.Cleanup(func() { p.stop(quitOther) })
 	store, err = freshBucket(ctx, server, strings.ReplaceAll(randomName("t"), "_", "-"))
 	must(tb, err)
 	return store, func(size int) { tb.Helper(); mount("remount,size=" + strconv.Itoa(size)) }
+}
+
+// asRoot runs a program as root.
+func asRoot(ctx context.Context, name string, args ...string) error {
+	if os.Geteuid() != 0 {
+		return runAs(ctx, "", "sudo", append([]string{"-n", name}, args...)...)
+	}
+	return runAs(ctx, "", name, args...)
 }
