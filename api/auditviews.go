@@ -300,7 +300,7 @@ func storyFacts(s *evidence.Story) (facts []pair) {
 		}
 	}
 	if a := s.Who; a != nil {
-		add("Identity", a.Issuer+"#"+a.Subject)
+		add("Identity", a.Key())
 		add("On behalf of", a.OnBehalfOf)
 		add("Client", a.ClientID)
 	}
@@ -395,7 +395,7 @@ func recordFacts(r *evidence.Record) (facts []pair) {
 		}
 	}
 	if a := r.Actor; a != nil {
-		who := strings.TrimPrefix(a.Issuer+"#"+a.Subject, "#")
+		who := strings.TrimPrefix(a.Key(), "#")
 		if a.Name != "" {
 			who = a.Name + " (" + who + ")"
 		}
@@ -557,11 +557,10 @@ func sessionView(f frame, s *audit.Session) sessionPage {
 		c := &s.Chains[i]
 		v := storyOf(c)
 		if len(c.Records) > 0 {
-			story := evidence.StoryOf(c.Records)
-			if pause := story.Start.Sub(before); !before.IsZero() && pause > 0 {
+			if pause := c.Records[0].Time.Sub(before); !before.IsZero() && pause > 0 {
 				v.Pause = evidence.Pause(pause)
 			}
-			before = story.End
+			before = evidence.EndOf(c.Records)
 		}
 		page.Stories = append(page.Stories, v)
 	}

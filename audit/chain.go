@@ -173,7 +173,9 @@ func (s *Service) Session(ctx context.Context, p *identity.Principal, id string,
 		if err != nil {
 			return nil, s.problem(err)
 		}
-		session.Before = before.end()
+		if before != nil {
+			session.Before = evidence.EndOf(before.Records)
+		}
 	}
 	l := look{what: "session", asked: map[string]string{"session": id}, known: len(session.Chains) > 0,
 		facts: map[string]string{"page": strconv.Itoa(session.Page)}}
@@ -202,19 +204,6 @@ func (s *Session) connection() (name string) {
 		}
 	}
 	return name
-}
-
-// end is when the requester had the answer.
-func (c *Chain) end() (t time.Time) {
-	if c == nil {
-		return t
-	}
-	for i := range c.Records {
-		if r := &c.Records[i]; r.Type == evidence.TypeOutcome || t.IsZero() {
-			t = r.Time
-		}
-	}
-	return t
 }
 
 // queriesOf lists the queries of a session by their start.

@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/internal/testenv"
-	"github.com/chaperone-sql/chaperone/masking"
-	"github.com/chaperone-sql/chaperone/worm/s3"
 )
 
 // TestMain gives the package's own tests a real bucket: they cannot import
@@ -26,27 +23,19 @@ func TestMain(m *testing.M) {
 func bucket(t testing.TB) evidence.Bucket {
 	t.Helper()
 	server := testenv.S3(t)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	store, err := s3.New(t.Context(), s3.Config{Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
-		PathStyle: true, Retention: time.Hour, AccessKey: server.AccessKey, SecretKey: masking.Secret(server.SecretKey)})
-	must(err)
+	store := openS3(t, server, server.Endpoint, 0)
 	client := awss3.New(awss3.Options{Region: server.Region, BaseEndpoint: &server.Endpoint, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, "")})
 	return evidence.Bucket{
 		Store: store,
 		Hide: func(key string) {
 			_, err := client.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: &server.Bucket, Key: &key})
-			must(err)
+			check(t, err)
 		},
 		Overwrite: func(key string, body []byte) {
 			_, err := client.PutObject(t.Context(),
 				&awss3.PutObjectInput{Bucket: &server.Bucket, Key: &key, Body: bytes.NewReader(body)})
-			must(err)
+			check(t, err)
 		},
 	}
 }

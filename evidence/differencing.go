@@ -60,7 +60,7 @@ func Differencing(ctx context.Context, r *Reader, f Filter) ([]Difference, error
 			record.Result == nil || record.Result.Status != "succeeded" {
 			return true
 		}
-		g := group{record.Actor.Issuer + "#" + record.Actor.Subject, record.Connection, strings.Join(tablesOf(st.Relations), ", ")}
+		g := group{record.Actor.Key(), record.Connection, strings.Join(tablesOf(st.Relations), ", ")}
 		if groups[g] == nil {
 			groups[g] = map[string]*asked{}
 		}

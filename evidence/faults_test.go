@@ -46,10 +46,7 @@ func newFaultWorld(t testing.TB, server *testenv.ObjectStore, endpoint string) *
 	var err error
 	w.trusted, err = evidence.ParseVerifiers([]byte(public))
 	check(t, err)
-	_, recipient, err := evidence.GenerateIdentity(false)
-	check(t, err)
-	w.auditors, err = evidence.ParseRecipients(recipient)
-	check(t, err)
+	w.auditors = newAuditors(t)
 	return w
 }
 

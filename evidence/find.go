@@ -25,7 +25,7 @@ func (r *Reader) Find(ctx context.Context, id string) ([]Record, error) {
 		return nil, fmt.Errorf("finding records of %s: %w", id, err)
 	}
 	for _, writer := range homes {
-		if err := r.findAtHome(ctx, writer, id, q, found); err != nil {
+		if err := r.findAtHome(ctx, writer, id, q, found, func(*segment) {}); err != nil {
 			return nil, fmt.Errorf("finding records of %s: %w", id, err)
 		}
 	}
@@ -71,12 +71,9 @@ func (r *Reader) homes(ctx context.Context, q queryID) ([]string, error) {
 	return nil, nil
 }
 
-func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, found map[string]Record) error {
-	return r.searchHome(ctx, writer, id, q, found, func(*segment) {})
-}
-
-// searchHome is findAtHome, and calls holds for each segment with a record.
-func (r *Reader) searchHome(ctx context.Context, writer, id string, q queryID, found map[string]Record, holds func(*segment)) error {
+// findAtHome looks into the log that received a query, and calls holds for each
+// segment with a record.
+func (r *Reader) findAtHome(ctx context.Context, writer, id string, q queryID, found map[string]Record, holds func(*segment)) error {
 	from, err := r.seek(ctx, writer, q.at.Add(-homeSlack))
 	if err != nil {
 		return err
@@ -186,9 +183,8 @@ func (r *Reader) followLinks(ctx context.Context, id string, found map[string]Re
 
 // FindRecord gives the record with an identifier, or worm.ErrNotFound.
 func (r *Reader) FindRecord(ctx context.Context, recordID string) (*Record, error) {
-	writer, digits, _ := cutLast(recordID, ".")
-	sequence, ok := parseSequence(digits)
-	if _, _, err := parseWriter(writer); err != nil || !ok {
+	writer, sequence, ok := parseRecordID(recordID)
+	if !ok {
 		return nil, fmt.Errorf("finding record: %w: not a record id", worm.ErrNotFound)
 	}
 	// A segment holds at least one record, so its number is at most the

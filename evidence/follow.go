@@ -36,9 +36,8 @@ func (r *Reader) Entries(ctx context.Context, writer string, from uint64, yield 
 // RecordIn gives a record, looking into the segment with this number first: that
 // is one read if the hint is right, and as FindRecord otherwise.
 func (r *Reader) RecordIn(ctx context.Context, recordID string, number uint64) (*Record, error) {
-	writer, digits, _ := cutLast(recordID, ".")
-	sequence, ok := parseSequence(digits)
-	if _, _, err := parseWriter(writer); err != nil || !ok {
+	writer, sequence, ok := parseRecordID(recordID)
+	if !ok {
 		return nil, fmt.Errorf("finding record: %w: not a record id", worm.ErrNotFound)
 	}
 	s, err := r.segment(ctx, writer, number)

@@ -17,25 +17,7 @@ import (
 // and all of it signed: consistent in itself.
 func rewrite(t *testing.T, w *world, writer string, change func(line []byte) []byte) changed {
 	t.Helper()
-	bodies := map[string][]byte{}
-	log, previous := newTree(), ""
-	for n := uint64(0); ; n++ {
-		object, err := w.store.Get(t.Context(), segmentKey(writer, n), 0)
-		if errors.Is(err, worm.ErrNotFound) {
-			break
-		}
-		must(t, err)
-		s, err := parseSegment(object.Body)
-		must(t, err)
-		s.Subtrees, s.Previous = log.subtrees(), previous
-		for i := range s.records {
-			s.records[i].entry = change(s.records[i].entry)
-			must(t, log.add(s.records[i].entry))
-		}
-		bodies[segmentKey(writer, n)], previous, err = encodeSegment(s.header, s.records, log, w.signer)
-		must(t, err)
-	}
-	return changed{w.store, bodies}
+	return changed{w.store, Forge(t, w.store, w.signer, writer, 0, change)}
 }
 
 func sanctify(line []byte) []byte {

@@ -107,7 +107,7 @@ func (r *Reader) objectsOfQuery(ctx context.Context, id string, beside Beside, f
 		return err
 	}
 	for _, writer := range homes {
-		err := r.searchHome(ctx, writer, id, q, make(map[string]Record), func(s *segment) { f.segment(writer, s.Segment) })
+		err := r.findAtHome(ctx, writer, id, q, make(map[string]Record), func(s *segment) { f.segment(writer, s.Segment) })
 		if err != nil {
 			return err
 		}

@@ -294,12 +294,8 @@ func TestHoldAttacks(t *testing.T) {
 			report, err := c.Hold(t.Context(), HoldTarget{SessionID: "s"}, "x")
 			must(t, err)
 			c.clean(t)
-			if name == "renamed" {
-				keys := filepath.Join(t.TempDir(), "keys")
-				must(t, os.WriteFile(keys, []byte(c.signer.VerifierKey()+"\n"+c.public+"\n"), 0o600))
-				if out, err := exec.Command("python3", "bundle/verify.py", "--keys", keys, c.path).CombinedOutput(); err != nil {
-					t.Errorf("verify.py before the attack: %v\n%s", err, out)
-				}
+			if out, code := c.verifyPy(t); code != 0 {
+				t.Errorf("verify.py before the attack: %d\n%s", code, out)
 			}
 			attack(t, c, c.path, report.Orders[0])
 			verified, err := Verify(t.Context(), c.store, c.trusted, Options{Now: time.Now()})
@@ -307,18 +303,28 @@ func TestHoldAttacks(t *testing.T) {
 			if len(verified.Findings) == 0 || !strings.HasPrefix(verified.Findings[0].Object, holdsDir) {
 				t.Errorf("findings: %+v", verified.Findings)
 			}
-			keys := filepath.Join(t.TempDir(), "keys")
-			must(t, os.WriteFile(keys, []byte(c.signer.VerifierKey()+"\n"+c.public+"\n"), 0o600))
-			out, err := exec.Command("python3", "bundle/verify.py", "--json", "--keys", keys, c.path).Output()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), holdsDir) {
-				t.Errorf("verify.py: %v\n%s", err, out)
+			if out, code := c.verifyPy(t); code != 1 || !strings.Contains(out, holdsDir) {
+				t.Errorf("verify.py: %d\n%s", code, out)
 			}
 			if _, err := c.Release(t.Context(), HoldTarget{SessionID: "s"}, "x"); !errors.Is(err, ErrInvalid) {
 				t.Errorf("a release relied on it: %v", err)
 			}
 		})
 	}
+}
+
+// verifyPy runs the second verifier on what is stored.
+func (c *court) verifyPy(t *testing.T) (out string, code int) {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys")
+	must(t, os.WriteFile(keys, []byte(c.signer.VerifierKey()+"\n"+c.public+"\n"), 0o600))
+	cmd := exec.Command("python3", "bundle/verify.py", "--json", "--keys", keys, c.path)
+	text, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(text), cmd.ProcessState.ExitCode()
 }
 
 func replaceFile(t *testing.T, path string, body []byte) {

@@ -153,6 +153,30 @@ type Actor struct {
 	RemoteAddr string     `json:"remote_addr,omitempty"`
 }
 
+// Key names who asked as identity.Principal.Key does.
+func (a *Actor) Key() string { return principalKey(a.Issuer, a.Subject) }
+
+// Keys name who asked and, if it says so, for whom.
+func (a *Actor) Keys() []string {
+	if a.OnBehalfOf == "" {
+		return []string{a.Key()}
+	}
+	return []string{a.Key(), principalKey(a.Issuer, a.OnBehalfOf)}
+}
+
+// Names are all that a filter may call who asked and for whom: subjects and keys.
+func (a *Actor) Names() []string {
+	var names []string
+	for _, subject := range []string{a.Subject, a.OnBehalfOf} {
+		if subject != "" {
+			names = append(names, subject, principalKey(a.Issuer, subject))
+		}
+	}
+	return names
+}
+
+func principalKey(issuer, subject string) string { return issuer + "#" + subject }
+
 // Statement is the clear part of what was asked.
 type Statement struct {
 	// SHA256 is hex over the exact statement, parameters, connection and

@@ -42,22 +42,9 @@ func (f Filter) within(t time.Time) bool {
 func (f Filter) Matches(r *Record) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
 	return f.within(r.Time) && is(f.Connection, r.Connection) && is(f.SessionID, r.SessionID) && is(f.QueryID, r.QueryID) &&
-		is(f.Effect, r.Effect) && is(f.Status, r.Status) && (f.Principal == "" || r.Actor.is(f.Principal)) &&
+		is(f.Effect, r.Effect) && is(f.Status, r.Status) && (f.Principal == "" || r.Actor != nil && slices.Contains(r.Actor.Names(), f.Principal)) &&
 		(f.Relation == "" || slices.Contains(r.Relations, f.Relation)) &&
 		(f.Patient == "" || slices.Contains(r.Patients, f.Patient))
-}
-
-// is reports whether a principal asked, or was asked for.
-func (a *Actor) is(principal string) bool {
-	if a == nil {
-		return false
-	}
-	for _, subject := range []string{a.Subject, a.OnBehalfOf} {
-		if subject != "" && (subject == principal || a.Issuer+"#"+subject == principal) {
-			return true
-		}
-	}
-	return false
 }
 
 // Records calls yield with the records of all writers that the filter chooses,

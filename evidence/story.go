@@ -18,7 +18,7 @@ type Story struct {
 	Who          *Actor     `json:"who,omitempty"`
 	Statement    *Statement `json:"statement,omitempty"`
 	Start        time.Time  `json:"start"`
-	// End is when the last outcome was durable, or else the last record.
+	// End is when the last outcome was durable, or else the first record.
 	End   time.Time `json:"end"`
 	Steps []Step    `json:"steps"`
 	// Secret is what an auditor's identity opened; nil without one.
@@ -36,7 +36,7 @@ type Step struct {
 
 // StoryOf tells a query's records, which must be in order of time and at least one.
 func StoryOf(records []Record) Story {
-	s := Story{QueryID: records[0].QueryID, Start: records[0].Time}
+	s := Story{QueryID: records[0].QueryID, Start: records[0].Time, End: EndOf(records)}
 	for i := range records {
 		r := &records[i]
 		// An approver is an actor, too: the requester is who comes first.
@@ -53,11 +53,19 @@ func StoryOf(records []Record) Story {
 			step.Pause = r.Time.Sub(records[i-1].Time)
 		}
 		s.Steps = append(s.Steps, step)
-		if r.Type == TypeOutcome || s.End.IsZero() {
-			s.End = r.Time
-		}
 	}
 	return s
+}
+
+// EndOf is when the last outcome of a query's records was durable, or else the
+// first of them; zero without any.
+func EndOf(records []Record) (end time.Time) {
+	for i := range records {
+		if r := &records[i]; r.Type == TypeOutcome || end.IsZero() {
+			end = r.Time
+		}
+	}
+	return end
 }
 
 // open decrypts what the records seal of the statement. The first one that has

@@ -68,6 +68,15 @@ func newSigner(t testing.TB, name string) (*evidence.Signer, string) {
 	return signer, public
 }
 
+func newAuditors(t testing.TB) []age.Recipient {
+	t.Helper()
+	_, recipient, err := evidence.GenerateIdentity(false)
+	check(t, err)
+	auditors, err := evidence.ParseRecipients(recipient)
+	check(t, err)
+	return auditors
+}
+
 func newArena(t testing.TB) *arena {
 	t.Helper()
 	a := &arena{t: t, bucket: evidence.OpenBucket(t), bundles: map[string]string{}, began: time.Now().Add(-time.Second).UTC()}
@@ -78,10 +87,7 @@ func newArena(t testing.TB) *arena {
 	var err error
 	a.trusted, err = evidence.ParseVerifiers([]byte(a.public))
 	check(t, err)
-	_, recipient, err := evidence.GenerateIdentity(false)
-	check(t, err)
-	a.auditors, err = evidence.ParseRecipients(recipient)
-	check(t, err)
+	a.auditors = newAuditors(t)
 	a.keys = filepath.Join(t.TempDir(), "keys")
 	check(t, os.WriteFile(a.keys, []byte(a.public), 0o600))
 	a.record()

@@ -103,9 +103,7 @@ const storageSlack = 15 * time.Second
 // Verify checks everything under evidence/ with nothing but trusted keys. Its
 // error means that it could not check; what is wrong is in the report.
 func Verify(ctx context.Context, store worm.Store, trusted note.Verifiers, o Options) (*Report, error) {
-	v := &verifier{store: store, trusted: trusted, o: o, logs: make(map[string]*logState),
-		approved: approved{by: make(map[string]map[string]bool)},
-		report:   Report{Findings: []Finding{}, Notes: []Finding{}, Checkpoints: make(map[string]string)}}
+	v := newVerifier(store, trusted, o)
 	if err := v.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("verifying evidence: %w", err)
 	}
@@ -116,9 +114,20 @@ func Verify(ctx context.Context, store worm.Store, trusted note.Verifiers, o Opt
 			return nil, fmt.Errorf("verifying evidence: %w", err)
 		}
 	}
+	return v.sorted(), nil
+}
+
+func newVerifier(store worm.Store, trusted note.Verifiers, o Options) *verifier {
+	return &verifier{store: store, trusted: trusted, o: o, logs: make(map[string]*logState),
+		approved: approved{by: make(map[string]map[string]bool)},
+		report:   Report{Findings: []Finding{}, Notes: []Finding{}, Checkpoints: make(map[string]string)}}
+}
+
+// sorted is the report, by object.
+func (v *verifier) sorted() *Report {
 	sortFindings(v.report.Findings)
 	sortFindings(v.report.Notes)
-	return &v.report, nil
+	return &v.report
 }
 
 func sortFindings(list []Finding) {

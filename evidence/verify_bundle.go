@@ -27,17 +27,13 @@ import (
 // could not check; what is wrong is in the report.
 func VerifyBundle(ctx context.Context, files fs.FS, trusted note.Verifiers, o Options, ignore ...string) (*Report, error) {
 	o.Copy = true
-	v := &verifier{store: bundled{files: files}, trusted: trusted, o: o, logs: make(map[string]*logState),
-		approved: approved{by: make(map[string]map[string]bool)},
-		report:   Report{Findings: []Finding{}, Notes: []Finding{}, Checkpoints: make(map[string]string)}}
+	v := newVerifier(bundled{files: files}, trusted, o)
 	b := &bundleVerifier{verifier: v, files: files, matched: make(map[string]bool), waiting: make(map[string]*unmatched)}
 	v.bundle = b
 	if err := b.verify(ctx, ignore); err != nil {
 		return nil, fmt.Errorf("verifying a bundle: %w", err)
 	}
-	sortFindings(v.report.Findings)
-	sortFindings(v.report.Notes)
-	return &v.report, nil
+	return v.sorted(), nil
 }
 
 // bundleVerifier is a verifier of a period instead of a whole store.

@@ -120,15 +120,12 @@ func (v *verifier) approval(r *Record, key string) {
 		if v.approved.by[r.QueryID] == nil {
 			v.approved.by[r.QueryID] = make(map[string]bool)
 		}
-		v.approved.by[r.QueryID][r.Actor.Issuer+"#"+r.Actor.Subject] = true
+		v.approved.by[r.QueryID][r.Actor.Key()] = true
 	case r.Type == TypeIntent && len(r.Approvers) > 0,
 		r.Type == TypeOutcome && r.Status == "succeeded" && r.Effect == "approve":
 		relied := reliance{object: key, record: r.ID, query: r.QueryID, approvers: r.Approvers}
 		if r.Actor != nil {
-			relied.asked = append(relied.asked, r.Actor.Issuer+"#"+r.Actor.Subject)
-			if r.Actor.OnBehalfOf != "" {
-				relied.asked = append(relied.asked, r.Actor.Issuer+"#"+r.Actor.OnBehalfOf)
-			}
+			relied.asked = r.Actor.Keys()
 		}
 		v.mu.Lock()
 		defer v.mu.Unlock()

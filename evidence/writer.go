@@ -147,10 +147,12 @@ func parseLinkKey(key string) (queryID, writer string, number uint64, ok bool) {
 	return queryID, writer, number, ok && found && cut
 }
 
-// parseSequence reads the decimal digits of a record id.
-func parseSequence(digits string) (uint64, bool) {
-	n, err := strconv.ParseUint(digits, 10, 63)
-	return n, err == nil && strconv.FormatUint(n, 10) == digits
+// parseRecordID is the inverse of recordID.
+func parseRecordID(id string) (writer string, sequence uint64, ok bool) {
+	writer, digits, _ := cutLast(id, ".")
+	_, _, bad := parseWriter(writer)
+	sequence, err := strconv.ParseUint(digits, 10, 63)
+	return writer, sequence, bad == nil && err == nil && strconv.FormatUint(sequence, 10) == digits
 }
 
 // digest is the hex SHA-256 of an object.

@@ -358,7 +358,7 @@ func (c *call) approversIn(records []evidence.Record) []string {
 			r.Statement == nil || r.Statement.SHA256 != c.approved.Request.Binding {
 			continue
 		}
-		key := r.Actor.Issuer + "#" + r.Actor.Subject
+		key := r.Actor.Key()
 		if key != c.p.Key() && key != c.p.Issuer+"#"+c.p.OnBehalfOf && voted(key) && !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
@@ -372,7 +372,7 @@ func (g *Gateway) recordStep(ctx context.Context, kind evidence.Type, p *identit
 ) error {
 	_, err := g.append(ctx, &evidence.Record{
 		Type: kind, QueryID: s.Request.ID, SessionID: s.Request.SessionID, RequestID: m.RequestID,
-		Connection: s.Request.Connection, Actor: actor(p, m), Approval: step, Relations: s.Request.Relations,
+		Connection: s.Request.Connection, Actor: ActorOf(p, m), Approval: step, Relations: s.Request.Relations,
 		Statement: &evidence.Statement{SHA256: s.Request.Binding, Normalized: s.Request.Normalized, Kind: s.Request.Kind},
 		Data:      map[string]string{"transport": m.Transport},
 	})

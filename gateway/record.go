@@ -80,7 +80,7 @@ func problemJSON(p *Problem) json.RawMessage {
 func (c *call) record(kind evidence.Type) *evidence.Record {
 	r := &evidence.Record{
 		Type: kind, QueryID: c.id, SessionID: c.r.SessionID, RequestID: c.r.Meta.RequestID, Connection: c.db.Name,
-		Actor: actor(c.p, c.r.Meta), PurposeOfUse: c.r.PurposeOfUse,
+		Actor: ActorOf(c.p, c.r.Meta), PurposeOfUse: c.r.PurposeOfUse,
 		Statement: &evidence.Statement{SHA256: c.binding(), Parameters: len(c.params), DryRun: c.r.DryRun},
 		Data:      map[string]string{"transport": c.r.Meta.Transport},
 	}
@@ -217,9 +217,7 @@ func leaseRecord(l *credentials.Lease, access credentials.Access) *evidence.Leas
 }
 
 // ActorOf is who made a call, as a record says it.
-func ActorOf(p *identity.Principal, m Meta) *evidence.Actor { return actor(p, m) }
-
-func actor(p *identity.Principal, m Meta) *evidence.Actor {
+func ActorOf(p *identity.Principal, m Meta) *evidence.Actor {
 	if p == nil {
 		return &evidence.Actor{RemoteAddr: m.RemoteAddr}
 	}
@@ -238,7 +236,7 @@ func actor(p *identity.Principal, m Meta) *evidence.Actor {
 // able to fill a store from which nothing can be deleted.
 func (g *Gateway) Reject(ctx context.Context, p *identity.Principal, problem *Problem, m Meta, connection string) *Problem {
 	r := &evidence.Record{Type: evidence.TypeRejected, RequestID: m.RequestID, Connection: connection,
-		Actor: actor(p, m), Data: map[string]string{"transport": m.Transport},
+		Actor: ActorOf(p, m), Data: map[string]string{"transport": m.Transport},
 		Result: &evidence.Result{Status: "refused", Code: string(problem.Code), Affected: -1}}
 	if p == nil {
 		r.Type, r.Data["why"] = evidence.TypeAuthFailed, problem.Detail

@@ -70,7 +70,7 @@ func (g *Gateway) stateOf(p *identity.Principal, id string, records []evidence.R
 		return nil, notFound()
 	}
 	first := records[0]
-	mine := first.Actor.Issuer+"#"+first.Actor.Subject == p.Key()
+	mine := first.Actor.Key() == p.Key()
 	if !mine && !p.Has(identity.Auditor, first.Connection) {
 		return nil, notFound()
 	}

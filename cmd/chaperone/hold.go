@@ -75,11 +75,7 @@ func (a *auditorAct) signer(cfg *config.Config) (*evidence.Signer, error) {
 	if cfg.Evidence.SigningKey == (config.SecretRef{}) {
 		return nil, errors.New("give --key FILE, or evidence.signing_key in the configuration")
 	}
-	text, err := cfg.Evidence.SigningKey.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	return evidence.ParseSigner(text)
+	return server.SigningKey(cfg)
 }
 
 // hold sets or lifts the legal hold of a query's or a session's evidence.

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -111,22 +110,15 @@ func (b *builder) build(ctx context.Context, out io.Writer) error {
 
 // copyLogs copies the announcements and each writer's run.
 func (b *builder) copyLogs(ctx context.Context) error {
-	var writers []string
-	err := b.cfg.Store.List(ctx, evidence.AnnouncementFile(""), "", func(e worm.Entry) bool {
-		writers = append(writers, strings.TrimPrefix(e.Key, evidence.AnnouncementFile("")))
-		return true
-	})
+	reader := evidence.NewReader(b.cfg.Store, b.cfg.Trusted)
+	writers, err := reader.Names(ctx)
 	if err != nil {
 		return err
 	}
-	reader := evidence.NewReader(b.cfg.Store, b.cfg.Trusted)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(copiers)
 	for _, writer := range writers {
-		started, ok := evidence.WriterStart(writer)
-		if !ok {
-			continue // verification of the store reports it
-		}
+		started, _ := evidence.WriterStart(writer)
 		group.Go(func() error {
 			object, err := b.cfg.Store.Get(ctx, evidence.AnnouncementFile(writer), 0)
 			if err != nil {

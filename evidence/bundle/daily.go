@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/chaperone-sql/chaperone/evidence"
@@ -97,14 +96,12 @@ func (d *Daily) Look(ctx context.Context) error {
 
 // firstDay is the day when the first writer started; zero if there is none.
 func (d *Daily) firstDay(ctx context.Context) (first time.Time, err error) {
-	prefix := evidence.AnnouncementFile("")
-	err = d.Config.Store.List(ctx, prefix, "", func(e worm.Entry) bool {
-		started, ok := evidence.WriterStart(strings.TrimPrefix(e.Key, prefix))
-		if ok && (first.IsZero() || started.Before(first)) {
+	writers, err := evidence.NewReader(d.Config.Store, d.Config.Trusted).Names(ctx)
+	for _, writer := range writers {
+		if started, _ := evidence.WriterStart(writer); first.IsZero() || started.Before(first) {
 			first = started
 		}
-		return true
-	})
+	}
 	return first.Truncate(24 * time.Hour), err
 }
 

@@ -54,12 +54,9 @@ func terms(r *evidence.Record) [][]byte {
 			list = append(list, term(f, value))
 		}
 	}
-	if a := r.Actor; a != nil {
-		for _, subject := range []string{a.Subject, a.OnBehalfOf} {
-			if subject != "" {
-				add(fieldPrincipal, subject)
-				add(fieldPrincipal, a.Issuer+"#"+subject)
-			}
+	if r.Actor != nil {
+		for _, name := range r.Actor.Names() {
+			add(fieldPrincipal, name)
 		}
 	}
 	// "" is searched for, too: what belongs to no connection.

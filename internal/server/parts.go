@@ -220,6 +220,15 @@ func openVault(cfg *config.Config, roles map[string]vault.Roles, clock func() ti
 	})
 }
 
+// SigningKey is the key that a configuration names for signing evidence.
+func SigningKey(cfg *config.Config) (*evidence.Signer, error) {
+	text, err := cfg.Evidence.SigningKey.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	return evidence.ParseSigner(text)
+}
+
 // Tokenizer makes the tokens of a configuration, with the key that it names.
 func Tokenizer(ctx context.Context, cfg *config.Config) (*masking.Tokenizer, error) {
 	key, err := tokenKey(ctx, cfg)

@@ -70,11 +70,7 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	if err != nil {
 		return nil, err
 	}
-	signingKey, err := cfg.Evidence.SigningKey.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	signer, err := evidence.ParseSigner(signingKey)
+	signer, err := SigningKey(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +147,7 @@ func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Rec
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordStart(ctx, startup{store: store, rules: rules, policy: decider.Version(), version: version,
+	if err := s.recordStart(ctx, startup{signer: bundles.Signer, rules: rules, policy: decider.Version(), version: version,
 		tokens: tokens.Fingerprint(), approvals: fmt.Sprint(recipient)}); err != nil {
 		return nil, err
 	}

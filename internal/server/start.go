@@ -11,10 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/policy"
-	"github.com/chaperone-sql/chaperone/worm"
 )
 
 // Prefixes of the fields that name parts, keys and rules in Data. What follows is
@@ -27,7 +25,7 @@ const (
 
 // startup is what recordStart tells of.
 type startup struct {
-	store             worm.Store
+	signer            *evidence.Signer
 	rules             []policy.Rule
 	policy, version   string
 	tokens, approvals string // the token key's fingerprint, the approvals' recipient
@@ -41,11 +39,7 @@ type startup struct {
 // The clear part holds names and digests of 64 bits; the configuration and the
 // rules themselves are sealed, and hold no secrets but where they are.
 func (s *Server) recordStart(ctx context.Context, in startup) error {
-	signer, err := signingKey(s.cfg)
-	if err != nil {
-		return err
-	}
-	loaded, err := s.configRecord(in, signer)
+	loaded, err := s.configRecord(in)
 	if err != nil {
 		return err
 	}
@@ -74,16 +68,8 @@ func (s *Server) recordStart(ctx context.Context, in startup) error {
 	return nil
 }
 
-func signingKey(cfg *config.Config) (*evidence.Signer, error) {
-	text, err := cfg.Evidence.SigningKey.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	return evidence.ParseSigner(text)
-}
-
 // configRecord is config.loaded.
-func (s *Server) configRecord(in startup, signer *evidence.Signer) (*evidence.Record, error) {
+func (s *Server) configRecord(in startup) (*evidence.Record, error) {
 	document, err := json.Marshal(s.cfg)
 	if err != nil {
 		return nil, fmt.Errorf("recording the configuration: %w", err)
@@ -106,7 +92,7 @@ func (s *Server) configRecord(in startup, signer *evidence.Signer) (*evidence.Re
 		}
 	}
 	slices.Sort(auditors)
-	r.Data[keyField+"signing"] = keyName(signer.VerifierKey())
+	r.Data[keyField+"signing"] = keyName(in.signer.VerifierKey())
 	r.Data[keyField+"auditors"] = strings.Join(auditors, ",")
 	r.Data[keyField+"tokens"] = in.tokens
 	r.Data[keyField+"approvals"] = short([]byte(in.approvals))

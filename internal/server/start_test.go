@@ -68,7 +68,7 @@ func (s *starts) start(rules ...policy.Rule) map[evidence.Type]*evidence.Record 
 			s.t.Fatal(err)
 		}
 	}
-	signer, err := signingKey(s.cfg)
+	signer, err := SigningKey(s.cfg)
 	fatal(err)
 	auditors, err := Auditors(s.cfg)
 	fatal(err)
@@ -78,7 +78,7 @@ func (s *starts) start(rules ...policy.Rule) map[evidence.Type]*evidence.Record 
 		ConfigDigest: digest(s.cfg), Heartbeat: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	fatal(err)
 	server := &Server{cfg: s.cfg, log: log, reader: evidence.NewReader(s.store, trusted)}
-	fatal(server.recordStart(ctx, startup{store: s.store, rules: rules, policy: "p" + string(rune('0'+len(rules))), version: "test", tokens: "t1", approvals: "age1x"}))
+	fatal(server.recordStart(ctx, startup{signer: signer, rules: rules, policy: "p" + string(rune('0'+len(rules))), version: "test", tokens: "t1", approvals: "age1x"}))
 	fatal(log.Close(ctx))
 	got := map[evidence.Type]*evidence.Record{}
 	every, err := evidence.ParseVerifiers([]byte(s.all))

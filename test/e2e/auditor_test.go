@@ -24,7 +24,6 @@ import (
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
 	"github.com/chaperone-sql/chaperone/internal/server"
-	"github.com/chaperone-sql/chaperone/worm/dir"
 )
 
 // person is somebody with a browser.
@@ -189,17 +188,7 @@ func (g *gatewayProcess) reads(t *testing.T) map[string][]evidence.Record {
 
 func (g *gatewayProcess) each(t *testing.T, yield func(*evidence.Record)) {
 	t.Helper()
-	copied := filepath.Join(t.TempDir(), "copy")
-	g.cli(t, 0, "evidence", "fetch", "--config", g.config, "--to", copied)
-	store, err := dir.New(dir.Config{Path: copied, ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted, err := evidence.LoadVerifiers(g.keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := evidence.NewReader(store, trusted).Records(t.Context(), evidence.Filter{}, func(r *evidence.Record) bool {
+	if err := g.reader(t).Records(t.Context(), evidence.Filter{}, func(r *evidence.Record) bool {
 		yield(r)
 		return true
 	}); err != nil {

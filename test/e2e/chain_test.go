@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/chaperone-sql/chaperone/evidence"
-	"github.com/chaperone-sql/chaperone/worm/dir"
 )
 
 // story are the records of one query, in order.
@@ -185,23 +184,6 @@ func (g *gatewayProcess) ofType(t *testing.T, kind evidence.Type) (list story) {
 		t.Fatal(err)
 	}
 	return list
-}
-
-// reader reads a copy of what the gateway stored.
-func (g *gatewayProcess) reader(t *testing.T) *evidence.Reader {
-	t.Helper()
-	copied := t.TempDir() + "/copy"
-	g.cli(t, 0, "evidence", "fetch", "--config", g.config, "--to", copied)
-	store, err := dir.New(dir.Config{Path: copied, ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	trusted, err := evidence.LoadVerifiers(g.keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return evidence.NewReader(store, trusted)
 }
 
 // wantSecret opens the sealed part as the auditor does.

@@ -362,8 +362,8 @@ func (g *gatewayProcess) cli(t *testing.T, want int, args ...string) string {
 	return string(out)
 }
 
-// records gives what was recorded of a query, read from a copy of the store.
-func (g *gatewayProcess) records(t *testing.T, id string) []evidence.Record {
+// reader reads a copy of what the gateway stored.
+func (g *gatewayProcess) reader(t *testing.T) *evidence.Reader {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "copy")
 	g.cli(t, 0, "evidence", "fetch", "--config", g.config, "--to", copied)
@@ -371,11 +371,18 @@ func (g *gatewayProcess) records(t *testing.T, id string) []evidence.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = store.Close() })
 	trusted, err := evidence.LoadVerifiers(g.keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := evidence.NewReader(store, trusted).Find(t.Context(), id)
+	return evidence.NewReader(store, trusted)
+}
+
+// records gives what was recorded of a query, read from a copy of the store.
+func (g *gatewayProcess) records(t *testing.T, id string) []evidence.Record {
+	t.Helper()
+	list, err := g.reader(t).Find(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
