@@ -36,6 +36,7 @@ func BenchmarkAppend(b *testing.B) {
 					_, err := l.Append(context.Background(), outcomeRecord(l.Writer()))
 					return err
 				})
+				b.ReportMetric(float64(b.N)/float64(l.number), "records/object")
 			})
 			b.Run(fmt.Sprintf("%s/single/%d", name, clients), func(b *testing.B) {
 				w := newWorld(b)

@@ -101,6 +101,8 @@ var onCopies = []attack{
 	{"the newest writer of an instance is removed with all it wrote", false, func(s *scene) {
 		s.remove(evidence.AnnouncementKey(s.across), "evidence/"+s.across, "evidence/links", "fetched.json")
 	}, func(s *scene) string { return evidence.AnnouncementKey(s.across) }, evidence.KindMissing, nothing},
+	{"everything is removed but approvals", false, func(s *scene) { s.remove("evidence") },
+		func(*scene) string { return evidence.AnnouncementKey("") }, evidence.KindMissing, nothing},
 	{"an announcement is removed", false, func(s *scene) { s.remove(evidence.AnnouncementKey(s.again)) },
 		func(s *scene) string { return evidence.AnnouncementKey(s.again) }, evidence.KindMissing, nothing},
 	{"a log is removed and its announcement left", false, func(s *scene) { s.remove("evidence/" + s.across) }, segment(across, 0), evidence.KindCut, nothing},
@@ -365,6 +367,13 @@ var onBundles = []struct {
 		s.remove(evidence.AnnouncementFile(s.across), evidence.RunFile(s.across), evidence.ProofFile(s.across))
 		s.relist(func(m *evidence.Manifest) { delete(m.Runs, s.across) })
 	}, func(s *scene) string { return evidence.AnnouncementFile(s.across) }, evidence.KindMissing, nothing}, "unsigned"},
+	{attack{"every writer is left out", false, func(s *scene) {
+		s.remove("evidence")
+		s.relist(func(m *evidence.Manifest) { m.Runs, m.Records, m.Queries = map[string]evidence.Run{}, 0, 0 })
+	}, func(*scene) string { return evidence.AnnouncementFile("") }, evidence.KindMissing, nothing}, "unsigned"},
+	{attack{"the period is turned round", false, func(s *scene) {
+		s.relist(func(m *evidence.Manifest) { m.Since, m.Records, m.Queries = m.Until, 0, 0 })
+	}, func(*scene) string { return evidence.ManifestFile }, evidence.KindOrder, nothing}, "unsigned"},
 	{attack{"a run is left out", false, func(s *scene) {
 		s.remove(evidence.RunFile(s.across), evidence.ProofFile(s.across))
 		s.relist(func(m *evidence.Manifest) { delete(m.Runs, s.across); m.Created = m.Created.Add(time.Hour) })
@@ -420,8 +429,14 @@ func TestTamperMatrixBundles(t *testing.T) {
 	a := newArena(t)
 	for kind, path := range a.bundles {
 		for name, by := range map[string]verifierOf{"go": a.goBundle, "python": a.python} {
-			if report := a.verify(path, by); len(report.Findings) > 0 {
+			report := a.verify(path, by)
+			if len(report.Findings) > 0 {
 				t.Fatalf("%s, %s: findings before any attack: %s", kind, name, listed(report))
+			}
+			about := report.Bundle
+			if about == nil || !about.Since.Equal(a.began) || about.Maker != "a test" || (kind == "filtered") != (about.Filter != nil) ||
+				about.Filter != nil && *about.Filter != (evidence.Filter{Principal: "alice"}) {
+				t.Errorf("%s, %s: it does not say what the bundle is about: %+v", kind, name, about)
 			}
 		}
 	}

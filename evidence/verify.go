@@ -69,12 +69,25 @@ type Report struct {
 	// Queries counts intents; Interrupted those without an outcome.
 	Queries     int64 `json:"queries"`
 	Interrupted int64 `json:"interrupted"`
+	// Bundle says what a bundle is about; nil for a store.
+	Bundle *Scope `json:"bundle,omitempty"`
 	// First and Last are the times of the earliest and latest record.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 	// Checkpoints are the last ones seen, by writer: an auditor who keeps
 	// them finds later whether a log lost its end.
 	Checkpoints map[string]string `json:"checkpoints"`
+}
+
+// Scope is what a bundle is about by its manifest: whoever asked for one compares
+// it with the question.
+type Scope struct {
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until"`
+	Created time.Time `json:"created"`
+	Maker   string    `json:"maker"`
+	// Filter chooses the records of which the content is there; nil for all.
+	Filter *Filter `json:"filter,omitempty"`
 }
 
 // Options are how to verify. Zero is the default of each.
@@ -294,6 +307,9 @@ func (v *verifier) announcements(ctx context.Context) error {
 		names = append(names, name)
 	}
 	sort.Strings(names)
+	if len(names) == 0 {
+		v.finding(writersDir, KindMissing, "No gateway has announced itself here: there is nothing that could be verified.")
+	}
 	for _, name := range names {
 		if err := v.readAnnouncement(ctx, v.logs[name]); err != nil {
 			return err

@@ -137,6 +137,10 @@ func (b *bundleVerifier) readManifest() (bool, error) {
 			"whoever gave you the bundle. The records are proved all the same.")
 	}
 	b.manifest, b.filter = m, m.filter()
+	b.report.Bundle = &Scope{Since: m.Since, Until: m.Until, Created: m.Created, Maker: m.Maker, Filter: m.Filter}
+	if !m.Since.Before(m.Until) {
+		b.finding(ManifestFile, KindOrder, "The period ends before it begins.")
+	}
 	if m.Until.After(m.Created) {
 		b.finding(ManifestFile, KindOrder, "The period ends at %s, after the bundle was made: its end cannot be complete.",
 			m.Until.Format(time.RFC3339))

@@ -121,7 +121,7 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 	} else {
-		printReport(out, report)
+		report.WriteText(out)
 	}
 	if len(report.Findings) > 0 {
 		return errFindings
@@ -163,20 +163,6 @@ func keptCheckpoints(path string) ([]string, error) {
 		return nil, fmt.Errorf("%s holds no checkpoints: give what `chaperone evidence verify --json` printed", path)
 	}
 	return slices.Collect(maps.Values(earlier.Checkpoints)), nil
-}
-
-func printReport(out io.Writer, r *evidence.Report) {
-	for _, f := range r.Findings {
-		fmt.Fprintf(out, "FINDING  %s %s %s: %s\n", f.Kind, f.Object, f.Record, f.Message)
-	}
-	for _, f := range r.Notes {
-		fmt.Fprintf(out, "note     %s %s: %s\n", f.Object, f.Record, f.Message)
-	}
-	fmt.Fprintf(out, "%d objects, %d writers, %d segments, %d records, %d queries (%d interrupted), from %s to %s\n", r.Objects,
-		r.Writers, r.Segments, r.Records, r.Queries, r.Interrupted, r.First.Format(time.RFC3339), r.Last.Format(time.RFC3339))
-	if len(r.Findings) == 0 {
-		fmt.Fprintln(out, "clean: every record is there, in order, signed and unchanged")
-	}
 }
 
 // fetchedAt is the clock of a copy: it stands at when the copy was made.

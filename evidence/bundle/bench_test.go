@@ -22,8 +22,8 @@ import (
 
 var dayQueries = flag.Int("day", 3000, "queries in the day of BenchmarkDay")
 
-// BenchmarkDay makes a day of three gateways through the recorder, bundles it,
-// and verifies the bundle with both verifiers. Memory is the highest resident
+// BenchmarkDay makes a day of three gateways through the recorder, verifies the
+// store, bundles it, and verifies the bundle with both verifiers. Memory is the highest resident
 // size of a process of its own for each step.
 //
 //	go test -run xxx -bench Day -benchtime 1x -timeout 0 ./evidence/bundle -day 100000
@@ -58,6 +58,7 @@ func BenchmarkDay(b *testing.B) {
 				"BUNDLE_BENCH_ZIP="+zipped, "BUNDLE_BENCH_NOW="+strconv.FormatInt(w.now.Load(), 10))
 			return cmd
 		}
+		measured("store", part("store"))
 		measured("build", part("build"))
 		measured("go", part("verify"))
 		measured("python", exec.Command("python3", "verify.py", "--keys", keys, zipped)) // #nosec G204 -- our own
@@ -105,6 +106,14 @@ func benchStep(b *testing.B, step string) {
 		return
 	}
 	store := openDir(b, os.Getenv("BUNDLE_BENCH_STORE"))
+	if step == "store" {
+		report, err := evidence.Verify(context.Background(), store, trusted, evidence.Options{Copy: true})
+		must(b, err)
+		if len(report.Findings) > 0 {
+			b.Fatalf("findings %+v", report.Findings[:1])
+		}
+		return
+	}
 	f, err := os.Create(zipped)
 	must(b, err)
 	_, err = bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: trusted, Keys: keys, Maker: "a benchmark",

@@ -1456,6 +1456,14 @@ class Evidence:
         self.report.find("missing", announcement_key(writer), f"There is no announcement of this writer, although {why}.")
         return False
 
+    def about(self):
+        """What a bundle is about; None for a store."""
+        return None
+
+    def need_announcements(self):
+        if not self.announcements:
+            self.report.find("missing", "evidence/writers/", "No gateway has announced itself here: there is nothing that could be verified.")
+
     def check_witnesses(self):
         """Compares the logs with what later and other writers say that they saw."""
         for name in sorted(self.announcements):
@@ -1694,6 +1702,7 @@ class Store(Evidence):
     def verify(self):
         self.read_fetched()
         self.sort_objects()
+        self.need_announcements()
         self.successors = successors_of(self.announcements)
         self.walk()
         self.check_witnesses()
@@ -1928,6 +1937,10 @@ class Manifest:
             if name not in Period.FIELDS or type(value) is not str:
                 raise Malformed("has a filter that this verifier does not know")
         self.filter = {n: v for n, v in self.filter.items() if v}
+        self.about = {n: values[n] for n in ("since", "until", "created")}
+        self.about["maker"] = field(values, "maker", str, "")
+        if self.filter:
+            self.about["filter"] = self.filter
         self.runs = {check_writer(w): self.run(r) for w, r in field(values, "runs", dict, {}).items()}
         self.records, self.queries = natural(values, "records"), natural(values, "queries")
         self.files = {name: self.file(f) for name, f in field(values, "files", dict, {}).items()}
@@ -2054,6 +2067,7 @@ class Bundle(Evidence):
     def read_announcements(self):
         for writer in self.writers_in("evidence/writers/"):
             self.announcements[writer] = read_announcement(self.report, self.source, writer, self.trusted)
+        self.need_announcements()
         self.successors = successors_of(self.announcements)
 
     def walk(self):
@@ -2182,6 +2196,9 @@ class Bundle(Evidence):
         else:
             super().miss_approval(log, sequence, query_ms, unread)
 
+    def about(self):
+        return self.manifest.about if self.manifest else None
+
     def checkpoints(self):
         found = super().checkpoints()
         found.update((w, c.note.data.decode("utf-8", "replace")) for w, c in self.proofs.items())
@@ -2234,6 +2251,8 @@ def open_evidence(options):
 def print_json(evidence):
     report = evidence.report
     out = {"findings": report.listed(report.findings), "notes": report.listed(report.notes), **evidence.counts(), "checkpoints": evidence.checkpoints()}
+    if evidence.about():
+        out["bundle"] = evidence.about()
     print(json.dumps(out, indent=1))
 
 
@@ -2242,12 +2261,24 @@ def printable(text):
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def print_about(about):
+    """What a bundle is about by its manifest: to be compared with what was asked for."""
+    if about is None:
+        return
+    print(printable(f"Bundle from {about['since']} until {about['until']}, made at {about['created']} by {about['maker']!r}"))
+    if "filter" in about:
+        chosen = ", ".join(f"{name} {value}" for name, value in about["filter"].items())
+        print(printable(f"with the content of the queries and records with {chosen}, and of nothing else."))
+    print("Compare this with what you asked for.")
+
+
 def print_text(evidence):
     report = evidence.report
     for title, places in (("finding", report.findings), ("note", report.notes)):
         for f in report.listed(places):
             what = f["kind"] if title == "finding" else "note"
             print(printable(f"{what}: {f['object']} {f['record']}".rstrip() + f": {f['message']}"))
+    print_about(evidence.about())
     counts = evidence.counts()
     print(", ".join(f"{n} {name}" for name, n in counts.items()))
     print(f"{len(report.findings)} findings." if report.findings else "Nothing was found: what these files hold is what was recorded.")

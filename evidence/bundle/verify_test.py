@@ -1007,7 +1007,7 @@ class RobustTest(Case):
         root = self.unpack(ALL.files())
         done = subprocess.run([sys.executable, str(HERE / "verify.py"), "--keys", self.keys, "--json", root], capture_output=True, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
-        self.assertEqual(set(json.loads(done.stdout)), {"findings", "notes", "objects", "writers", "segments", "records", "queries", "checkpoints"})
+        self.assertEqual(set(json.loads(done.stdout)), {"findings", "notes", "objects", "writers", "segments", "records", "queries", "checkpoints", "bundle"})
 
 
 def compact_ascii(value):
