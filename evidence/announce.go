@@ -86,6 +86,11 @@ func parseAnnouncement(text string) (Announcement, error) {
 	if err != nil || instance != a.Instance {
 		return a, fmt.Errorf("%w: the announcement's writer is not one of its instance", ErrInvalid)
 	}
+	for _, p := range a.Predecessors {
+		if before, _, err := parseWriter(p.Writer); err != nil || before != instance || p.Writer >= a.Writer {
+			return a, fmt.Errorf("%w: it names a predecessor that is no earlier writer of its instance", ErrInvalid)
+		}
+	}
 	return a, nil
 }
 
@@ -113,8 +118,8 @@ func openAnnouncement(msg []byte, trusted note.Verifiers) (Announcement, note.Ve
 	if err != nil {
 		return a, nil, fmt.Errorf("%w: the announced key is not a verifier key", ErrInvalid)
 	}
-	if IsAuditorKey(key.Name()) {
-		return a, nil, fmt.Errorf("%w: signed by an auditor's key, which signs no log", ErrInvalid)
+	if !SignsFor(key.Name(), a.Instance) {
+		return a, nil, fmt.Errorf("%w: signed by the key %s, which was not made for %s", ErrInvalid, key.Name(), a.Instance)
 	}
 	for _, s := range n.Sigs {
 		if s.Name == key.Name() && s.Hash == key.KeyHash() {

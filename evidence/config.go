@@ -54,8 +54,9 @@ func (c *Config) check() error {
 	switch {
 	case c.Store == nil, c.Signer == nil, c.Logger == nil:
 		return errors.New("a required part of the configuration is missing")
-	case IsAuditorKey(c.Signer.Name()):
-		return fmt.Errorf("the key %s is an auditor's by its name, which signs no log", c.Signer.Name())
+	case !SignsFor(c.Signer.Name(), c.Name):
+		return fmt.Errorf("the signing key %q was not made for the gateway %q: make one with that name, or with what it "+
+			"begins with up to a hyphen", c.Signer.Name(), c.Name)
 	case len(c.Auditors) == 0:
 		return errors.New("no auditor to seal to")
 	case c.InFlight > maxInFlight:

@@ -32,7 +32,7 @@ func newWorld(t testing.TB) *world {
 	store, err := dir.New(dir.Config{Path: path})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	private, public, err := GenerateSigner("gw-key")
+	private, public, err := GenerateSigner("gw")
 	must(t, err)
 	signer, err := ParseSigner(private)
 	must(t, err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaperone-sql/chaperone/worm"
 )
@@ -136,6 +137,19 @@ func Golden(t testing.TB, path, text string) {
 }
 
 // LookAround makes a log observe the others now. Its own look must be far off.
+// Announce makes an announcement that is consistent in itself.
+func Announce(t testing.TB, signer *Signer, instance string, started time.Time, p Predecessor) (key string, body []byte) {
+	t.Helper()
+	writer := newWriter(instance, started, [5]byte{})
+	a := Announcement{Writer: writer, Instance: instance, Key: signer.VerifierKey(), Started: started, HeartbeatMS: 60000,
+		Predecessors: []Predecessor{p}}
+	body, err := a.encode(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return announcementKey(writer), body
+}
+
 func LookAround(t testing.TB, l *Log) {
 	t.Helper()
 	l.lookAround()

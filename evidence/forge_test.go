@@ -214,7 +214,7 @@ func TestForeignKey(t *testing.T) {
 	w := newWorld(t)
 	l := w.open(t, w.config("gw-1"))
 	closeLog(t, l)
-	private, public, err := GenerateSigner("gw-other")
+	private, public, err := GenerateSigner("gw")
 	must(t, err)
 	other, err := ParseSigner(private)
 	must(t, err)

@@ -40,7 +40,7 @@ func FuzzNote(f *testing.F) {
 	w := newWorld(f)
 	signed, err := Announcement{Writer: newWriter("gw-1", time.Now(), [5]byte{}), Instance: "gw-1", Key: w.signer.VerifierKey()}.encode(w.signer)
 	must(f, err)
-	c := Checkpoint{Origin: origin("gw-key", newWriter("gw-1", time.Now(), [5]byte{})), Size: 3, Root: make([]byte, 32), header: "x"}
+	c := Checkpoint{Origin: origin("gw", newWriter("gw-1", time.Now(), [5]byte{})), Size: 3, Root: make([]byte, 32), header: "x"}
 	point, err := note.Sign(&note.Note{Text: c.text()}, w.signer)
 	must(f, err)
 	f.Add(signed)

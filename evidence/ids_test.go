@@ -77,6 +77,22 @@ func TestWriterNames(t *testing.T) {
 	}
 }
 
+// TestSignsFor: a key signs for its own gateway, or for a fleet that shares it.
+func TestSignsFor(t *testing.T) {
+	for instance, keys := range map[string]map[string]bool{
+		"gw-1":      {"gw-1": true, "gw": true, "gw-2": false, "gw-": false, "g": false, "gw-1-a": false, "auditor-gw-1": false, "": false},
+		"gw-1-a":    {"gw-1": true, "gw": true, "gw-1-a": true, "gw-1-b": false},
+		"gw-10":     {"gw-1": false, "gw": true},
+		"auditor-x": {"auditor-x": false, "auditor": true},
+	} {
+		for key, want := range keys {
+			if SignsFor(key, instance) != want {
+				t.Errorf("%q for %q: want %v", key, instance, want)
+			}
+		}
+	}
+}
+
 func TestKeyFiles(t *testing.T) {
 	private, public, err := GenerateSigner("gw-1")
 	must(t, err)

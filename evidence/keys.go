@@ -30,6 +30,13 @@ type Signer struct {
 // "<name>+<hash>+<base64>" (c2sp.org/signed-note).
 func (s *Signer) VerifierKey() string { return s.verifierKey }
 
+// SignsFor reports whether a key signs logs of an instance: the one it is named
+// for, or, where gateways share a key, every one whose name goes on with a hyphen.
+// So who has one gateway's key can neither write nor explain another's log.
+func SignsFor(key, instance string) bool {
+	return !IsAuditorKey(key) && (key == instance || strings.HasPrefix(instance, key+"-"))
+}
+
 // GenerateSigner makes a signing key. The private line goes into a file that
 // only the gateway reads (mode 0600), the public line to the auditors.
 func GenerateSigner(name string) (private masking.Secret, public string, err error) {

@@ -111,6 +111,11 @@ var onCopies = []attack{
 		s.forge(stranger, s.again, 1, `"alice"`, `"mallo"`)
 	}, segment(again, 1), evidence.KindSignature, nothing},
 	{"a segment is signed again with another gateway's key", true, func(s *scene) { s.forge(s.other, s.again, 1, `"alice"`, `"mallo"`) }, segment(again, 1), evidence.KindSignature, nothing},
+	{"a cut is explained by a successor that another gateway's key announces", true, func(s *scene) {
+		s.explain("gw-1")
+	}, func(*scene) string { return evidence.AnnouncementKey("gw-1") }, evidence.KindSignature, nothing},
+	{"a cut is explained by another gateway with its own key", true, func(s *scene) { s.explain("gw-2") },
+		func(*scene) string { return evidence.AnnouncementKey("gw-2") }, evidence.KindMalformed, nothing},
 	{"a valid segment of another bucket is put in", true, func(s *scene) {
 		foreign := newArena(s.t)
 		s.write(evidence.SegmentKey(s.again, 1), (&scene{foreign, foreign.copied}).read(evidence.SegmentKey(foreign.again, 1)))
@@ -155,6 +160,17 @@ var onCopies = []attack{
 	}, func(s *scene) string { return evidence.SegmentKey(s.across, s.segments(s.across)) }, evidence.KindCut, keptThen},
 	{"a link is removed", false, func(s *scene) { s.remove(s.link()) }, func(s *scene) string { return "evidence/links/" }, evidence.KindMissing, nothing},
 	{"a link is changed", false, func(s *scene) { s.change(s.link(), flip(-3)) }, func(s *scene) string { return "evidence/links/" }, evidence.KindContent, nothing},
+}
+
+// explain cuts the end of gw-1's log, which nobody saw, and announces a new writer
+// that saw it die there, signed with the key of gw-2.
+func (s *scene) explain(instance string) {
+	last := s.segments(s.again) - 2
+	s.remove("fetched.json", evidence.SegmentKey(s.again, last+1))
+	_, note, _ := strings.Cut(string(s.read(evidence.SegmentKey(s.again, last))), "\ngw-1/")
+	key, body := evidence.Announce(s.t, s.other, instance, time.Now(),
+		evidence.Predecessor{Writer: s.again, Segments: last + 1, Checkpoint: "gw-1/" + note})
+	s.write(key, body)
 }
 
 // link is the key of a link.

@@ -389,7 +389,7 @@ func (v *verifier) explained(l *logState) (bool, string) {
 // conclude checks what concerns several objects at once.
 func (v *verifier) conclude(ctx context.Context) error {
 	if len(v.logs) == 0 {
-		v.finding(root, KindMissing, "%s", "There is no evidence at all.")
+		v.finding(writersDir, KindMissing, "No gateway has announced itself here: there is nothing that could be verified.")
 	}
 	if err := v.observers(ctx); err != nil {
 		return err

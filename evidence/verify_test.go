@@ -296,7 +296,7 @@ func forge(t *testing.T, path string, r *recording) {
 	must(t, err)
 	s, err := parseSegment(body)
 	must(t, err)
-	private, _, err := GenerateSigner("gw-key")
+	private, _, err := GenerateSigner("gw")
 	must(t, err)
 	forger, err := ParseSigner(private)
 	must(t, err)
@@ -428,7 +428,7 @@ func TestLies(t *testing.T) {
 // can be checked.
 func TestUntrustedKeys(t *testing.T) {
 	r := record(t, newWorld(t))
-	_, public, err := GenerateSigner("gw-key")
+	_, public, err := GenerateSigner("gw")
 	must(t, err)
 	other, err := ParseVerifiers([]byte("# another gateway\n" + public + "\n"))
 	must(t, err)

@@ -56,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{path: t.TempDir()}
 	w.store = openDir(t, w.path)
-	private, public, err := evidence.GenerateSigner("gw-key")
+	private, public, err := evidence.GenerateSigner("gw")
 	must(t, err)
 	w.public = public
 	w.signer, err = evidence.ParseSigner(private)

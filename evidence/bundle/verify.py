@@ -1359,6 +1359,8 @@ class Announcement:
             return f"The announcement that is stored here is that of {writer}."
         if instance != self.instance:
             raise Malformed("names another instance than its writer does")
+        if key.name != instance and not instance.startswith(key.name + "-"):
+            raise BadSignature("is signed by a key that was not made for this instance")
         for p in predecessors:
             if writer_parts(p.writer)[0] != instance or not p.writer < writer:
                 raise Malformed(f"names {p.writer} as a predecessor, which is no earlier writer of its instance")

@@ -192,7 +192,7 @@ class World:
         one, two, three = Signer("gw-1", "one"), Signer("gw-2", "two"), Signer("gw-3", "three")
         self.keys = "# keys\n\n" + "".join(s.line + "\n" for s in (one, two, three))
         self.closed, self.died, self.last = Writer("gw-1", one, 0), Writer("gw-1", one, 60), Writer("gw-1", one, 120)
-        self.other, self.young = Writer("gw-2", two, 121), Writer("gw-3.x", three, 190)
+        self.other, self.young = Writer("gw-2", two, 121), Writer("gw-3-x", three, 190)
         self.writers = [self.closed, self.died, self.last, self.other, self.young]
         self.dropped, self.links = set(), set()
         self.record_early()

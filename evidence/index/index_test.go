@@ -37,7 +37,7 @@ func newWorld(t testing.TB, writers int) *world {
 	var err error
 	w.store, err = dir.New(dir.Config{Path: w.path})
 	must(t, err)
-	private, public, err := evidence.GenerateSigner("gw-key")
+	private, public, err := evidence.GenerateSigner("gw")
 	must(t, err)
 	w.signer, err = evidence.ParseSigner(private)
 	must(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/chaperone-sql/chaperone/config"
 	"github.com/chaperone-sql/chaperone/connectors"
 	"github.com/chaperone-sql/chaperone/credentials"
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
@@ -46,6 +47,17 @@ func Checks(cfg *config.Config) []Check {
 				return "create-once and locked", store.Check(ctx)
 			}},
 	}
+	checks = append(checks, Check{"signing key", "make one with `chaperone keys signing --name " + cfg.Instance + "`, mode 0600",
+		func(context.Context) (string, error) {
+			signer, err := SigningKey(cfg)
+			if err == nil && !evidence.SignsFor(signer.Name(), cfg.Instance) {
+				err = fmt.Errorf("the key %q was not made for %q", signer.Name(), cfg.Instance)
+			}
+			if err != nil {
+				return "", err
+			}
+			return signer.VerifierKey(), nil
+		}})
 	if cfg.Masking.TokenKey.Vault != "" {
 		checks = append(checks, Check{"token key", "the AppRole needs read on that path, and the field at least 32 bytes (openssl rand -hex 32)",
 			func(ctx context.Context) (string, error) {

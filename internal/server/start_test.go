@@ -33,10 +33,10 @@ func newStarts(t *testing.T) *starts {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	s := &starts{t: t, store: store, cfg: &config.Config{
-		Instance: "gw", Listen: "127.0.0.1:1", Masking: config.Masking{Profile: "hipaa-safe-harbor"},
+		Instance: "gw-1", Listen: "127.0.0.1:1", Masking: config.Masking{Profile: "hipaa-safe-harbor"},
 		Connections: map[string]config.Connection{"clinic": {Host: "db-4711"}, "billing": {Host: "b"}},
 	}}
-	s.newKey("gw-1")
+	s.newKey("gw")
 	_, recipient, err := evidence.GenerateIdentity(false)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func (s *starts) start(rules ...policy.Rule) map[evidence.Type]*evidence.Record 
 	fatal(err)
 	trusted, err := evidence.ParseVerifiers([]byte(s.keys))
 	fatal(err)
-	log, err := evidence.Open(ctx, evidence.Config{Store: s.store, Name: "gw", Signer: signer, Auditors: auditors, GatewayVersion: "test",
+	log, err := evidence.Open(ctx, evidence.Config{Store: s.store, Name: "gw-1", Signer: signer, Auditors: auditors, GatewayVersion: "test",
 		ConfigDigest: digest(s.cfg), Heartbeat: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	fatal(err)
 	server := &Server{cfg: s.cfg, log: log, reader: evidence.NewReader(s.store, trusted)}
@@ -137,10 +137,10 @@ func TestRecordStart(t *testing.T) {
 	}
 
 	// A key that the gateway does not trust: the change itself is still told.
-	s.newKey("gw-2")
+	s.newKey("gw-1")
 	fourth := s.start(bulk, other)
 	keys = fourth[evidence.TypeKeysChanged].Data
-	if !strings.HasPrefix(keys["signing.from"], "gw-1+") || !strings.HasPrefix(keys["signing.to"], "gw-2+") {
+	if !strings.HasPrefix(keys["signing.from"], "gw+") || !strings.HasPrefix(keys["signing.to"], "gw-1+") {
 		t.Errorf("keys: %v", keys)
 	}
 	if c := fourth[evidence.TypeConfigChanged]; c == nil || c.Note == "" {
