@@ -57,6 +57,9 @@ type Content struct {
 	Report *evidence.Report
 	// Records calls yield with the records that the filter chooses, by time.
 	Records func(yield func(*evidence.Record) bool) error
+	// Entries calls yield with every record of the period, by time: also with those
+	// that the filter leaves out, of which only the entry is there.
+	Entries func(yield func(*evidence.Record) bool) error
 }
 
 // copiers is how many logs are copied at once.
@@ -242,7 +245,7 @@ func (b *builder) addParts(ctx context.Context) error {
 	report.Notes = withoutManifest(report.Notes)
 	content := &Content{Manifest: b.manifest, Report: report, Records: func(yield func(*evidence.Record) bool) error {
 		return b.each(b.period(), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
-	}}
+	}, Entries: func(yield func(*evidence.Record) bool) error { return b.each(b.period(), yield) }}
 	for _, part := range b.cfg.Parts {
 		if err := b.write(part.Name, func(w io.Writer) error { return part.Write(w, content) }); err != nil {
 			return fmt.Errorf("writing %s: %w", part.Name, err)
