@@ -56,7 +56,7 @@ type collector struct {
 	unended           lines[event]
 	reads             map[readKey]*read
 	readsElsewhere    int64
-	people            map[uint64]struct{}
+	people, askers    map[uint64]struct{} // by hash
 	seed              maphash.Seed
 	leases            map[string]event
 }
@@ -127,7 +127,7 @@ type visit struct {
 
 func newCollector(m *evidence.Manifest) *collector {
 	c := &collector{until: m.Until, filtered: m.Filter != nil, queries: make(map[string]*query), ran: make(map[string]struct{}),
-		access: make(map[accessKey]*access), reads: make(map[readKey]*read), people: make(map[uint64]struct{}),
+		access: make(map[accessKey]*access), reads: make(map[readKey]*read), people: make(map[uint64]struct{}), askers: make(map[uint64]struct{}),
 		seed: maphash.MakeSeed(), leases: make(map[string]event)}
 	if m.Filter != nil {
 		c.patient = m.Filter.Patient
@@ -167,11 +167,7 @@ func (c *collector) add(r *evidence.Record) {
 		c.withheld++
 	}
 	for _, patient := range r.Patients {
-		if len(c.people) >= maxPeople {
-			c.n.manyPeople = true
-			break
-		}
-		c.people[maphash.String(c.seed, patient)] = struct{}{}
+		c.n.manyPeople = !c.mark(c.people, patient)
 	}
 	switch r.Type {
 	case evidence.TypeIntent:
@@ -263,11 +259,14 @@ func (c *collector) endsOf(some ...end) (n int64) {
 	return n
 }
 
-// principals are those who asked, as far as the table of accesses knows them.
-func (c *collector) principals() int64 {
-	seen := make(map[string]struct{})
-	for key := range c.access {
-		seen[key.principal] = struct{}{}
+// principals is how many different persons and agents asked.
+func (c *collector) principals() int64 { return int64(len(c.askers)) }
+
+// mark counts something different once. It reports false if there are too many.
+func (c *collector) mark(seen map[uint64]struct{}, name string) bool {
+	if len(seen) >= maxPeople {
+		return false
 	}
-	return int64(len(seen))
+	seen[maphash.String(c.seed, name)] = struct{}{}
+	return true
 }

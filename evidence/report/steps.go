@@ -194,6 +194,7 @@ func (c *collector) conclude(q *query, e end, rows int64, at reference) {
 	c.ends[e]++
 	c.hour(q.first, e)
 	c.purposes.add(q.purpose, 1)
+	c.mark(c.askers, q.who.key)
 	c.accessed(q, e, rows, at)
 	if emergency(q.purpose) || breaksGlass(q.rules) {
 		c.glass.add(c.visit(q, e, rows, at))
