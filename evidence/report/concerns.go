@@ -19,7 +19,9 @@ func sortedReads(m map[readKey]*read) []*read {
 
 // anomalies are what may deserve a look. None of them is a judgement.
 func (p *page) anomalies(c *collector, r *evidence.Report) {
-	add := func(id, title, words string, t *table) { p.Anomalies = append(p.Anomalies, anomaly{id, title, words, t}) }
+	add := func(id, title, words string, t *table) {
+		p.Anomalies = append(p.Anomalies, anomaly{id, title, words, t})
+	}
 	add("anomaly-end", "Queries without an end", counted(c.endsOf(interrupted), "query was", "queries were")+" interrupted because a gateway stopped; of "+
 		counted(c.endsOf(noEnd), "query", "queries")+" these records tell no end. Such a query may still have run when the period ended, or its end may "+
 		"be recorded later. Its answer was not released before its end was recorded.",

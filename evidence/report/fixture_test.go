@@ -138,9 +138,9 @@ func aDay() *story {
 	s.add(gw2, time.Minute, &evidence.Record{Type: evidence.TypeWriterStarted, Data: map[string]string{"version": "1.4.0"}})
 	for hour := 6; hour < 22; hour++ {
 		for i := range 1 + (hour*7)%5 {
-			q := s.ask(gw1, time.Duration(hour)*time.Hour+time.Duration(i)*time.Minute, crew, "TREAT", "public.patients", "public.encounters").intent().lease()
+			q := s.ask(gw1, time.Duration(hour)*time.Hour+time.Duration(i)*time.Minute, crew, "TREAT", "public.patients", "public.encounters")
 			q.base.Patients = []string{fmt.Sprintf("mrn:tok_%d", i)}
-			q.ends(2*time.Second, rows(20, 80)).revoked(3*time.Second, "")
+			q.intent().lease().ends(2*time.Second, rows(20, 80)).revoked(3*time.Second, "")
 		}
 	}
 	s.ask(gw2, 8*time.Hour, lee, "HPAYMT", "public.claims").intent().lease().ends(time.Second, rows(3, 0)).revoked(2*time.Second, "")

@@ -28,8 +28,8 @@ func TestGolden(t *testing.T) {
 			got := rendered(t, aDay().content(f))
 			file := filepath.Join("testdata", name+".html")
 			if *update {
-				must(t, os.MkdirAll("testdata", 0o750))
-				must(t, os.WriteFile(file, []byte(got), 0o600))
+				must(t, os.MkdirAll("testdata", 0o755))
+				must(t, os.WriteFile(file, []byte(got), 0o644))
 			}
 			want, err := os.ReadFile(file)
 			must(t, err)

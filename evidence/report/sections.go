@@ -280,4 +280,3 @@ func span(from, to uint64) int64 {
 	}
 	return int64(to - from) // #nosec G115 -- below 1<<62
 }
-

@@ -1,0 +1,95 @@
+package report
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"github.com/chaperone-sql/chaperone/evidence"
+)
+
+// browse opens a page in a Chromium of its own. What it complains of is given to
+// complain, such as something that the page's own policy forbids.
+func browse(t *testing.T, html string, complain func(string)) context.Context {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), Name)
+	must(t, os.WriteFile(file, []byte(html), 0o644))
+	allocated, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(allocated)
+	t.Cleanup(cancel)
+	ctx, end := context.WithTimeout(ctx, 2*time.Minute)
+	t.Cleanup(end)
+	chromedp.ListenTarget(ctx, func(event any) {
+		switch e := event.(type) {
+		case *cdplog.EventEntryAdded:
+			complain(e.Entry.Text)
+		case *cdppage.EventJavascriptDialogOpening:
+			complain("a script ran: " + e.Message)
+		}
+	})
+	do(t, ctx, cdplog.Enable(), chromedp.Navigate("file://"+file), chromedp.WaitReady("footer"))
+	return ctx
+}
+
+func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBrowser opens the report in a real browser, on a desk, on a telephone, in the
+// dark, and prints it. CHAPERONE_SCREENSHOTS names a folder that keeps what it sees.
+func TestBrowser(t *testing.T) {
+	keep := func(name string, body []byte) {
+		if to := os.Getenv("CHAPERONE_SCREENSHOTS"); to != "" {
+			must(t, os.WriteFile(filepath.Join(to, name), body, 0o644))
+		}
+	}
+	for name, f := range map[string]*evidence.Filter{"day": nil, "person": {Patient: "mrn:tok_1"}} {
+		t.Run(name, func(t *testing.T) {
+			ctx := browse(t, rendered(t, aDay().content(f)), func(text string) { t.Errorf("the browser says: %s", text) })
+			for _, screen := range []struct {
+				name  string
+				width int64
+				dark  bool
+			}{{"desk", 1280, false}, {"phone", 390, false}, {"dark", 1280, true}} {
+				scheme := map[bool]string{false: "light", true: "dark"}[screen.dark]
+				var picture []byte
+				var wide bool
+				var ground string
+				do(t, ctx, emulation.SetDeviceMetricsOverride(screen.width, 900, 1, false),
+					emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+					chromedp.FullScreenshot(&picture, 100),
+					chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &wide),
+					chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &ground))
+				if wide {
+					t.Errorf("on %s the page is wider than %d pixels", screen.name, screen.width)
+				}
+				// The policy allowed the style sheet, and the dark one is dark.
+				if want := map[bool]string{false: "rgb(246, 245, 242)", true: "rgb(20, 24, 27)"}[screen.dark]; ground != want {
+					t.Errorf("on %s the ground is %s, want %s", screen.name, ground, want)
+				}
+				keep(name+"-"+screen.name+".png", picture)
+			}
+			var paper []byte
+			do(t, ctx, emulation.ClearDeviceMetricsOverride(), chromedp.ActionFunc(func(ctx context.Context) (err error) {
+				paper, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(false).WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)
+				return err
+			}))
+			if !strings.HasPrefix(string(paper), "%PDF-") || len(paper) < 20_000 {
+				t.Errorf("printed are %d bytes", len(paper))
+			}
+			keep(name+".pdf", paper)
+		})
+	}
+}
