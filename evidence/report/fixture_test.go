@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -208,6 +209,7 @@ func (s *story) content(f *evidence.Filter) *bundle.Content {
 		}
 		return nil
 	}
+	slices.SortStableFunc(s.records, func(a, b *evidence.Record) int { return a.Time.Compare(b.Time) })
 	n := int64(len(s.records))
 	return &bundle.Content{Manifest: m, Report: &evidence.Report{Records: n, Segments: 70, Writers: 2}, Entries: all,
 		Records: func(yield func(*evidence.Record) bool) error {

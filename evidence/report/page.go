@@ -77,14 +77,14 @@ type controlView struct {
 func newPage(content *bundle.Content, c *collector, a *around, regulation []control) (*page, error) {
 	m := content.Manifest
 	p := &page{Title: "Report of access", Until: clock(m.Until), Created: clock(m.Created), Maker: legible(m.Maker),
-		Since: either(clock(m.Since), "the first record"), Filtered: m.Filter != nil, Records: number(c.records), Of: "the period"}
+		Since: either(clock(m.Since), "the first record"), Filtered: m.Filter != nil, Records: number(c.records), Of: "the whole period"}
 	p.Style, p.Policy = style()
 	p.Verdict = judge(content.Report, c.records)
 	p.FindingsPresent = p.Verdict.Tone != "good"
 	if m.Filter != nil {
 		p.Of = "the records in this bundle"
 		p.Filter = filterWords(m.Filter)
-		p.Left = leftOut(c, a)
+		p.Left = leftOut(c, a, m.Filter)
 		if m.Filter.Patient != "" {
 			p.Title, p.Patient = "Report of access to one person's records", legible(m.Filter.Patient)
 		}
@@ -132,11 +132,14 @@ func filterWords(f *evidence.Filter) (all []tile) {
 }
 
 // leftOut says what a filter leaves out.
-func leftOut(c *collector, a *around) string {
-	if !a.known {
-		return "How many records of the period the filter leaves out is not known."
+func leftOut(c *collector, a *around, f *evidence.Filter) (words string) {
+	if f.Effect != "" || f.Status != "" {
+		words = "It chooses by decision or by end, so that a zero for another decision or end says nothing. "
 	}
-	return "The period has " + counted(a.records, "record", "records") + " in all; this report is made from the " + number(c.records) +
+	if !a.known {
+		return words + "How many records of the period the filter leaves out is not known."
+	}
+	return words + "The period has " + counted(a.records, "record", "records") + " in all; this report is made from the " + number(c.records) +
 		" that the filter chooses. Of the other " + number(max(a.records-c.records, 0)) +
 		" the bundle holds who, when, where and which tables, so that a verifier can see that none is missing, and nothing of their content."
 }
@@ -198,7 +201,7 @@ func (p *page) numbers(c *collector) {
 // access is who did what with which table.
 func (p *page) access(c *collector) {
 	p.Access = table{ID: "access", Caption: "Who accessed what: a line for each person or agent, connection and table",
-		Columns: columns("Who", "Connection and table", "#Queries", "#Succeeded", "#Rows", "First", "Last", "Purposes of use", "On whose behalf", "Last record"),
+		Columns: columns("Who", "Connection and table", "#Queries", "#Succeeded", "#Rows", "First and last", "Purposes of use, and for whom", "Last record"),
 		None:    "No query in these records."}
 	all := make([]*access, 0, len(c.access))
 	for _, a := range c.access {
@@ -215,9 +218,20 @@ func (p *page) access(c *collector) {
 	for _, a := range all {
 		w := a.who
 		w.behalf = ""
-		p.Access.add(person(w), text(legible(a.connection), legible(either(a.table, "no table, or not understood"))), count(a.total),
-			count(a.answered), count(a.rows), moment(a.first), moment(a.last), text(a.purposes.words(purpose)),
-			text(either(a.behalf.words(legible), "nobody named")), refer(a.at))
+		span := moment(a.first)
+		if !a.last.Equal(a.first) {
+			span.Small = []string{"to " + clock(a.last)}
+		}
+		var forWhom []string
+		if people := a.behalf.words(legible); people != "" {
+			forWhom = []string{"for " + people}
+		}
+		asker := person(w)
+		if w.issuer != "" {
+			asker.Small = append(asker.Small, legible(w.issuer))
+		}
+		p.Access.add(asker, text(legible(a.connection), legible(either(a.table, "no table, or not understood"))), count(a.total),
+			count(a.answered), count(a.rows), span, text(a.purposes.words(purpose), forWhom...), refer(a.at))
 	}
 	if e := c.elsewhere; e.total > 0 {
 		p.Access.More = "Beyond the first " + number(maxAccess) + " combinations of person, connection and table there are more, with " +

@@ -84,6 +84,8 @@ type query struct {
 	counts   bool
 	expires  time.Time
 	approval *approval
+	// relied are the keys of the principals on whose approval it ran.
+	relied []string
 }
 
 // take learns from a record of the requester.

@@ -42,7 +42,7 @@ func (p *page) person(c *collector, a *around) {
 
 func names(people []who) string {
 	if len(people) == 0 {
-		return "nobody had to"
+		return "no approval recorded"
 	}
 	all := make([]string, len(people))
 	for i, w := range people {
@@ -59,20 +59,19 @@ func (p *page) approvals(c *collector) {
 	for _, a := range c.approvals.kept {
 		decisions := cell{Text: "no decision recorded"}
 		for i, d := range a.decisions {
-			words := "approved by "
+			words, when := "Approved by "+d.who.words(), clock(d.time)
 			if d.denied {
-				words = "denied by "
+				words = "Denied by " + d.who.words()
 			}
-			words += d.who.words() + ", " + clock(d.time)
 			if !d.signed.IsZero() {
-				words += ", signed in " + clock(d.signed)
+				when += ", had signed in " + clock(d.signed)
 			}
-			words += ", record " + legible(d.at.record)
 			if i == 0 {
-				decisions.Text = capital(words)
-				continue
+				decisions.Text = words
+			} else {
+				decisions.Small = append(decisions.Small, words)
 			}
-			decisions.Small = append(decisions.Small, capital(words))
+			decisions.Small = append(decisions.Small, when, "record "+legible(d.at.record))
 		}
 		if a.more > 0 {
 			decisions.Small = append(decisions.Small, "and "+counted(a.more, "more decision", "more decisions"))
@@ -89,8 +88,9 @@ func (p *page) approvals(c *collector) {
 			decisions, ended, refer(a.at))
 	}
 	p.Approvals.rest(c.approvals.more)
-	p.ApprovalWords = counted(c.rulesAsked.total(), "request", "requests") + " for approval; approvers approved " + number(c.n.approvals) +
-		" times, denied " + number(c.n.deniedByApprovers) + " times, and looked at a request " + number(c.n.viewed) + " times."
+	p.ApprovalWords = counted(c.rulesAsked.total(), "request", "requests") + " for approval. Approvers approved " +
+		counted(c.n.approvals, "time", "times") + ", denied " + counted(c.n.deniedByApprovers, "time", "times") + ", and looked at a request " +
+		counted(c.n.viewed, "time", "times") + "."
 	if c.rulesAsked.total() > 0 {
 		p.ApprovalWords += " By the rule that asked: " + c.rulesAsked.words(legible) + "."
 	}
@@ -109,8 +109,7 @@ func became(a *approval) string {
 // denials are all of them: by policy, by approvers, and beyond a role.
 func (p *page) denials(c *collector) {
 	p.DenialWords = counted(c.ends[deniedByPolicy], "query was", "queries were") + " denied by policy. Approvers denied " +
-		counted(c.n.deniedByApprovers, "time", "times") + ". " + counted(c.n.forbidden, "request was", "requests were") +
-		" turned away because the caller's role did not cover it. " + counted(c.ends[refused], "query was", "queries were") +
+		counted(c.n.deniedByApprovers, "time", "times") + ". " + beyondRole(c) + " " + counted(c.ends[refused], "query was", "queries were") +
 		" refused because the gateway did not understand it or it was not valid"
 	if c.refusals.total() > 0 {
 		p.DenialWords += " (" + c.refusals.words(legible) + ")"
@@ -151,7 +150,10 @@ func (p *page) denials(c *collector) {
 	}
 	p.Denials.rest(c.denials.more)
 	p.Rejected = table{ID: "role", Caption: "Requests beyond the caller's role (UTC)", Columns: columns("When", "Who", "Connection", "Why", "Record"),
-		None: "None."}
+		None: "None in these records."}
+	if c.filtered {
+		p.Rejected.None = notHere
+	}
 	for i := range c.rejected.kept {
 		e := &c.rejected.kept[i]
 		why := "the caller does not hold the role"
@@ -161,6 +163,16 @@ func (p *page) denials(c *collector) {
 		p.Rejected.add(moment(e.time), person(e.who), text(either(legible(e.connection), "none")), text(why), refer(e.at))
 	}
 	p.Rejected.rest(c.rejected.more)
+}
+
+// notHere is written where a filter leaves out a whole sort of records.
+const notHere = "Not in a bundle with this filter."
+
+func beyondRole(c *collector) string {
+	if c.filtered && c.n.forbidden == 0 {
+		return "Requests beyond the caller's role are not in a bundle with this filter."
+	}
+	return counted(c.n.forbidden, "request was", "requests were") + " turned away because the caller's role did not cover it."
 }
 
 // glass is access in an emergency.
@@ -240,7 +252,7 @@ func (p *page) affairs(c *collector) {
 	p.Affairs = table{ID: "change", Caption: "Starts and ends of gateways, changes of configuration, rules and keys (UTC)",
 		Columns: columns("When", "What", "Record"), None: "None in these records."}
 	if c.filtered {
-		p.Affairs.None = "Not in a bundle with this filter."
+		p.Affairs.None = notHere
 	}
 	for i := range c.affairs.kept {
 		e := &c.affairs.kept[i]

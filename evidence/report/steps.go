@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ func (c *collector) outcome(r *evidence.Record) {
 	if q.approval != nil || len(r.Approvers) > 0 {
 		c.ran[r.QueryID] = struct{}{}
 	}
+	q.relied = r.Approvers
 	status := r.Status
 	if status == "" && r.Result != nil {
 		status = r.Result.Status
@@ -212,6 +214,11 @@ func (c *collector) visit(q *query, e end, rows int64, at reference) visit {
 			if !d.denied {
 				v.approvers = append(v.approvers, d.who)
 			}
+		}
+	}
+	for _, key := range q.relied { // who decided before the period is known by the key only
+		if !slices.ContainsFunc(v.approvers, func(w who) bool { return w.key == key }) && len(v.approvers) < maxDecisions {
+			v.approvers = append(v.approvers, who{subject: key, key: key})
 		}
 	}
 	return v
