@@ -27,10 +27,9 @@ func (p *page) anomalies(c *collector, r *evidence.Report) {
 		"be recorded later. Its answer was not released before its end was recorded.",
 		events("unended", "Queries that were interrupted or have no recorded end (UTC)", "What", &c.unended, ""))
 	add("anomaly-lease", "Database credentials without a recorded end", "Of "+counted(c.n.leasesIssued, "credential", "credentials")+
-		" issued in these records, "+number(c.n.unrevoked)+" have no record here that they were revoked. Those of the last minutes may be "+
-		"revoked after the period; the others end by their time limit. "+counted(c.n.leftToTTL, "credential", "credentials")+
-		" could not be revoked and were left to their time limit.",
-		events("lease", "Credentials without a record of their end (UTC)", "Database user", &c.unrevoked, ""))
+		" issued in these records, "+counted(c.n.unrevoked, "has", "have")+" no record here of being revoked. One of the last minutes may be "+
+		"revoked after the period; any other ends by its time limit. "+counted(c.n.leftToTTL, "credential", "credentials")+
+		" could not be revoked: left to the time limit.", credentials(&c.unrevoked))
 	detectors := ""
 	if c.detectors.total() > 0 {
 		detectors = " By detector: " + c.detectors.words(legible) + "."
@@ -46,7 +45,7 @@ func (p *page) anomalies(c *collector, r *evidence.Report) {
 	add("anomaly-large", "Unusually large answers", counted(c.n.large, "answer", "answers")+" had "+number(large)+
 		" rows or more, the figure from which the built-in rules ask for a person's approval.", t)
 	add("anomaly-clock", "Clocks", counted(clocks(r), "finding", "findings")+" about clocks. A bundle alone cannot tell whether a gateway's clock was right: "+
-		"the store's own times are not in it. `chaperone evidence verify --config` on the store compares them.", nil)
+		"the store's own times are not in it. the command chaperone evidence verify --config, on the store itself, compares them.", nil)
 	var others []string
 	if n := c.ends[notReleased]; n > 0 {
 		others = append(others, counted(n, "answer was", "answers were")+" withheld after the query had run.")
@@ -69,6 +68,17 @@ func (p *page) anomalies(c *collector, r *evidence.Report) {
 	if len(others) > 0 {
 		add("anomaly-other", "Other ends", strings.Join(others, " "), nil)
 	}
+}
+
+// credentials are those without a recorded end.
+func credentials(l *lines[event]) *table {
+	t := &table{ID: "lease", Caption: "Credentials without a record of their end (UTC)", Columns: columns("Issued", "Connection", "Database user", "Record")}
+	for i := range l.kept {
+		e := &l.kept[i]
+		t.add(moment(e.time), text(legible(e.connection)), text(legible(e.text)), refer(e.at))
+	}
+	t.rest(l.more)
+	return t
 }
 
 // types are all records by their type, known or not: they add up to all records.
@@ -137,7 +147,7 @@ func (p *page) attention(c *collector) {
 	add(c.glass.total(), "break-glass query to review", "break-glass queries to review", "glass")
 	add(c.ends[deniedByPolicy]+c.n.deniedByApprovers, "denial by policy or an approver", "denials by policy or an approver", "denials")
 	add(c.n.forbidden, "request beyond the caller's role", "requests beyond the caller's role", "denials")
-	add(sum(c.n.failed, c.n.leftOut), "failed sign-in", "failed sign-ins", "signins")
+	add(sum(c.n.failed, c.n.leftOut), "failed sign-in", "failed sign-ins", "failures")
 	add(c.endsOf(interrupted, noEnd), "query interrupted or without a recorded end", "queries interrupted or without a recorded end", "anomaly-end")
 	add(c.n.unrevoked, "database credential without a recorded end", "database credentials without a recorded end", "anomaly-lease")
 	add(c.detected.total(), "answer in which a detector found an identifier", "answers in which a detector found an identifier", "anomaly-detected")

@@ -86,7 +86,7 @@ func newPage(content *bundle.Content, c *collector, a *around, regulation []cont
 		p.Filter = filterWords(m.Filter)
 		p.Left = leftOut(c, a, m.Filter)
 		if m.Filter.Patient != "" {
-			p.Title, p.Patient = "Report of access to one person's records", legible(m.Filter.Patient)
+			p.Title, p.Patient = "Report of queries that named one person", legible(m.Filter.Patient)
 		}
 	}
 	if c.withheld > 0 {

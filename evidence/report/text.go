@@ -41,10 +41,10 @@ func legible(text string) string {
 // ends, bidirectional marks, zero-width characters, unusual blanks, what stacks
 // without end, unassigned code points.
 func hidden(r rune) bool {
-	switch {
-	case r == ' ':
+	switch r {
+	case ' ':
 		return false
-	case r == utf8.RuneError, r == 0x2800: // the blank braille pattern
+	case utf8.RuneError, 0x2800: // the blank braille pattern
 		return true
 	}
 	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Me)

@@ -200,7 +200,7 @@ func draw(bars []bin, width time.Duration) *chart {
 		Table: table{ID: "timeline", Caption: "The chart in numbers: queries by the " + span + " in which they were asked (UTC); without the empty ones",
 			Columns: columns("From", "#All", "#Succeeded", "#Denied or refused", "#Waiting or not run", "#Failed or no end", "#Dry runs")}}
 	if total > 0 {
-		c.Text = counted(total, "query", "queries") + " in all; the most, " + number(most) + ", from " + bars[peak].from.Format(layout) + " UTC on."
+		c.Text = counted(total, "query", "queries") + " in all. The " + span + " with the most, " + number(most) + ", began " + bars[peak].from.Format(layout) + " UTC."
 	}
 	top := nice(most)
 	for _, part := range []float64{0, 0.5, 1} {
