@@ -281,7 +281,8 @@ func (b *builder) addTools(context.Context) error {
 const readme = `Evidence of a Chaperone gateway
 
 The file "manifest" says of which period and what this bundle is; evidence/runs
-holds the records, one JSON object a line.
+holds the records, one JSON object a line. If there is a report.html, open it in a
+browser: it tells what is recorded, for people, and proves nothing by itself.
 
 To check it without believing whoever gave you this bundle, you need the public
 keys of the gateways, which you got by another way than this bundle (the file

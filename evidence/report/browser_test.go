@@ -1,7 +1,11 @@
 package report
 
 import (
+	"bytes"
 	"context"
+	"image"
+	imagedraw "image/draw"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +51,19 @@ func do(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
 	}
 }
 
+// top is the upper part of a picture.
+func top(t *testing.T, picture []byte, height int) []byte {
+	t.Helper()
+	whole, err := png.Decode(bytes.NewReader(picture))
+	must(t, err)
+	at := whole.Bounds()
+	part := image.NewNRGBA(image.Rect(0, 0, at.Dx(), min(height, at.Dy())))
+	imagedraw.Draw(part, part.Bounds(), whole, at.Min, imagedraw.Src)
+	var out bytes.Buffer
+	must(t, png.Encode(&out, part))
+	return out.Bytes()
+}
+
 // TestBrowser opens the report in a real browser, on a desk, on a telephone, in the
 // dark, and prints it. CHAPERONE_SCREENSHOTS names a folder that keeps what it sees.
 func TestBrowser(t *testing.T) {
@@ -81,6 +98,13 @@ func TestBrowser(t *testing.T) {
 				}
 				keep(name+"-"+screen.name+".png", picture)
 			}
+			// What docs/images shows: how it begins, and the list of one person.
+			shown := map[string]string{"day": "#counts", "person": "#one-person"}[name]
+			var part []byte
+			do(t, ctx, emulation.SetDeviceMetricsOverride(1100, 900, 1, false),
+				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}),
+				chromedp.Screenshot(shown, &part, chromedp.ByQuery))
+			keep("report-"+name+".png", top(t, part, 760))
 			var paper []byte
 			do(t, ctx, emulation.ClearDeviceMetricsOverride(), chromedp.ActionFunc(func(ctx context.Context) (err error) {
 				paper, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(false).WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)
