@@ -104,7 +104,7 @@ func TestBrowser(t *testing.T) {
 			do(t, ctx, emulation.SetDeviceMetricsOverride(1100, 900, 1, false),
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}),
 				chromedp.Screenshot(shown, &part, chromedp.ByQuery))
-			keep("report-"+name+".png", top(t, part, 760))
+			keep("report-"+name+".png", top(t, part, map[string]int{"day": 1130, "person": 760}[name]))
 			var paper []byte
 			do(t, ctx, emulation.ClearDeviceMetricsOverride(), chromedp.ActionFunc(func(ctx context.Context) (err error) {
 				paper, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(false).WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)

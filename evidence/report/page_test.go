@@ -272,6 +272,24 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestDay: what a reader must find on the page of a day: names of approvers, denials
+// of all kinds, sign-ins that were left out, and what is not known.
+func TestDay(t *testing.T) {
+	page := rendered(t, aDay().content(nil))
+	text := plain(t, page)
+	holds(t, text, "1 record of a type that this report does not know", "glass.reviewed other: this report does not know the type 1",
+		"Approved by Nurse Joy (nurse)", "Denied by Priya Officer (priya)", "had signed in 2026-11-24 07:00:00",
+		"1 denied by policy; 1 denied by an approver; 1 refused", "policy, rule no-ddl 1", "an approver 1", "the caller's role 1",
+		"2 failed sign-ins are recorded, and 41 more were counted and not recorded one by one", "recorded at a bounded rate",
+		"Reviews of such access are not recorded by Chaperone", "rule night-break-glass", "break the glass (BTG)", "2 break-glass queries to review",
+		"1 has no record here of being revoked", "1 credential could not be revoked", "Keys changed: signing", "added night-shift; changed bulk-export",
+		"Audrey the auditor auditor search 3", "redact: 22,841", "Cells masked 22,841", "Rows released 9,967",
+		"These add up to the 262 records of this report", "treatment (TREAT)")
+	if !strings.Contains(page, `<a href="evidence/runs/`+gw1+`">`+gw1+".") {
+		t.Error("no line leads to its record")
+	}
+}
+
 // TestEmpty: a bundle without records says so, and is a page.
 func TestEmpty(t *testing.T) {
 	for _, f := range []*evidence.Filter{nil, {Patient: "mrn:x"}} {
