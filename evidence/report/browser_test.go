@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/evidence/bundle"
 )
 
 // browse opens a page in a Chromium of its own. What it complains of is given to
@@ -72,9 +73,10 @@ func TestBrowser(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(to, name), body, 0o644))
 		}
 	}
-	for name, f := range map[string]*evidence.Filter{"day": nil, "person": {Patient: "mrn:tok_1"}} {
+	_, attack := hostile(strings.Repeat("W", 5000) + "<script>alert(1)</script>")
+	for name, content := range map[string]*bundle.Content{"day": aDay().content(nil), "person": aDay().content(&evidence.Filter{Patient: "mrn:tok_1"}), "hostile": attack} {
 		t.Run(name, func(t *testing.T) {
-			ctx := browse(t, rendered(t, aDay().content(f)), func(text string) { t.Errorf("the browser says: %s", text) })
+			ctx := browse(t, rendered(t, content), func(text string) { t.Errorf("the browser says: %s", text) })
 			for _, screen := range []struct {
 				name  string
 				width int64
@@ -82,11 +84,15 @@ func TestBrowser(t *testing.T) {
 			}{{"desk", 1280, false}, {"phone", 390, false}, {"dark", 1280, true}} {
 				scheme := map[bool]string{false: "light", true: "dark"}[screen.dark]
 				var picture []byte
+				shoot := chromedp.FullScreenshot(&picture, 100)
+				if name == "hostile" { // too long for a picture
+					shoot = chromedp.CaptureScreenshot(&picture)
+				}
 				var wide bool
 				var ground string
 				do(t, ctx, emulation.SetDeviceMetricsOverride(screen.width, 900, 1, false),
 					emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-					chromedp.FullScreenshot(&picture, 100),
+					shoot,
 					chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &wide),
 					chromedp.Evaluate(`getComputedStyle(document.body).backgroundColor`, &ground))
 				if wide {
@@ -99,12 +105,12 @@ func TestBrowser(t *testing.T) {
 				keep(name+"-"+screen.name+".png", picture)
 			}
 			// What docs/images shows: how it begins, and the list of one person.
-			shown := map[string]string{"day": "#counts", "person": "#one-person"}[name]
+			shown := map[string]string{"day": "#counts", "person": "#one-person", "hostile": "#who"}[name]
 			var part []byte
 			do(t, ctx, emulation.SetDeviceMetricsOverride(1100, 900, 1, false),
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}),
 				chromedp.Screenshot(shown, &part, chromedp.ByQuery))
-			keep("report-"+name+".png", top(t, part, map[string]int{"day": 1130, "person": 760}[name]))
+			keep("report-"+name+".png", top(t, part, map[string]int{"day": 1130, "person": 760, "hostile": 760}[name]))
 			var paper []byte
 			do(t, ctx, emulation.ClearDeviceMetricsOverride(), chromedp.ActionFunc(func(ctx context.Context) (err error) {
 				paper, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(false).WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)

@@ -32,7 +32,7 @@ type collector struct {
 	withheld    int64 // records without their content
 
 	queries map[string]*query
-	ran     map[string]struct{} // queries that ran on an approval, or had one
+	ran     map[string]*approval // of queries that ended after they had been asked for
 	ends    [ends]int64
 	hours   bins
 	n       numbers
@@ -126,7 +126,7 @@ type visit struct {
 }
 
 func newCollector(m *evidence.Manifest) *collector {
-	c := &collector{until: m.Until, filtered: m.Filter != nil, queries: make(map[string]*query), ran: make(map[string]struct{}),
+	c := &collector{until: m.Until, filtered: m.Filter != nil, queries: make(map[string]*query), ran: make(map[string]*approval),
 		access: make(map[accessKey]*access), reads: make(map[readKey]*read), people: make(map[uint64]struct{}), askers: make(map[uint64]struct{}),
 		seed: maphash.MakeSeed(), leases: make(map[string]event)}
 	if m.Filter != nil {

@@ -34,7 +34,7 @@ func (p *page) anomalies(c *collector, r *evidence.Report) {
 	if c.detectors.total() > 0 {
 		detectors = " By detector: " + c.detectors.words(legible) + "."
 	}
-	add("anomaly-detected", "Identifiers that detectors found in answers", "Columns that nobody classified are searched for what looks like identifiers; "+
+	add("anomaly-detected", "Identifiers that detectors found in answers", "Where detectors are on, columns that nobody classified are searched for what looks like identifiers; "+
 		"what is found is masked. It was found in "+counted(c.detected.total(), "answer", "answers")+", so a column there may need a class."+detectors,
 		events("detected", "Answers in which a detector found something (UTC)", "", &c.detected, "Found"))
 	biggest := lines[event]{kept: c.largest}

@@ -73,10 +73,16 @@ func TestCounters(t *testing.T) {
 		"denied by an approver": {func(s *story) { read(s).pends("bulk-export", 5*time.Hour).decides(time.Minute, nurse, "deny") },
 			with(map[string]int64{"approvals_asked": 1, "denied_by_approvers": 1})},
 		"denied by an approver, asked the day before": {func(s *story) { read(s).decides(time.Minute, nurse, "deny") },
-			with(map[string]int64{"denied_by_approvers": 1})},
+			with(map[string]int64{"denied_by_approvers": 1, "principals": 0})},
 		"approved": {func(s *story) { read(s).pends("bulk-export", 5*time.Hour).decides(time.Minute, nurse, "approve") },
 			with(map[string]int64{"approvals_asked": 1, "approvals_given": 1})},
 		"approved, asked the day before, and not run": {func(s *story) { read(s).decides(time.Minute, nurse, "approve") }, map[string]int64{"approvals_given": 1}},
+		"asked by a clock that is ahead": {func(s *story) {
+			q := read(s)
+			q.base.Approvers = []string{nurse.Key()}
+			q.intent().ends(time.Second, rows(1, 1)).pends("bulk-export", 5*time.Hour).decides(time.Minute, nurse, "approve")
+			s.records[2].Time = s.records[2].Time.Add(2 * time.Second)
+		}, with(map[string]int64{"succeeded": 1, "rows": 1, "masked_cells": 1, "approvals_asked": 1, "approvals_given": 1})},
 		"looked at only": {func(s *story) { read(s).step(evidence.TypeApprovalViewed, 0, nurse, nil) }, map[string]int64{}},
 		"one query of two intents": {func(s *story) {
 			read(s).intent().pends("bulk-export", 5*time.Hour).decides(time.Minute, nurse, "approve").intent().
@@ -97,7 +103,7 @@ func TestCounters(t *testing.T) {
 			q.intent().ends(0, rows(0, 0))
 		}, map[string]int64{"queries": 2, "principals": 1, "succeeded": 2, "persons": 2}},
 		"no end":                      {func(s *story) { read(s).intent() }, with(map[string]int64{"without_end": 1})},
-		"interrupted":                 {func(s *story) { read(s).step(evidence.TypeRecovered, 0, nil, nil) }, with(map[string]int64{"without_end": 1, "unclean": 1})},
+		"interrupted":                 {func(s *story) { read(s).step(evidence.TypeRecovered, 0, nil, nil) }, with(map[string]int64{"without_end": 1, "unclean": 1, "principals": 0})},
 		"a credential that ended":     {func(s *story) { read(s).lease().revoked(time.Second, "") }, map[string]int64{"credentials": 1, "credentials_revoked": 1}},
 		"a credential without an end": {func(s *story) { read(s).lease() }, map[string]int64{"credentials": 1, "credentials_open": 1}},
 		"a failed sign-in":            {data(evidence.TypeAuthFailed, "left_out_before", "41"), map[string]int64{"failed_sign_ins": 1, "failed_sign_ins_left_out": 41}},

@@ -118,7 +118,7 @@ func newPage(content *bundle.Content, c *collector, a *around, regulation []cont
 
 func filterWords(f *evidence.Filter) (all []tile) {
 	for _, one := range []tile{
-		{Name: "Person or agent who asked, or for whom", Value: f.Principal}, {Name: "Connection", Value: f.Connection},
+		{Name: "Person or agent (who asked, for whom, or who decided)", Value: f.Principal}, {Name: "Connection", Value: f.Connection},
 		{Name: "Session", Value: f.SessionID}, {Name: "Query", Value: f.QueryID}, {Name: "Table", Value: f.Relation},
 		{Name: "Person whose identifier was looked up (token)", Value: f.Patient},
 		{Name: "Decision", Value: f.Effect}, {Name: "How it ended", Value: f.Status},

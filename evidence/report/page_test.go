@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/evidence/bundle"
 )
 
 // plain is what a reader of a page sees.
@@ -114,46 +115,52 @@ func inert(t *testing.T, page string) {
 	}
 }
 
+// hostile is a day in whose records every text is an attack.
+func hostile(bad string) (*story, *bundle.Content) {
+	s := aDay()
+	for _, r := range s.records {
+		r.ID, r.Writer, r.QueryID, r.SessionID, r.RequestID, r.Connection = r.ID+bad, bad, r.QueryID+bad, bad, bad, bad
+		r.PurposeOfUse, r.Relations = bad, []string{bad, "b" + bad}
+		if r.Actor != nil {
+			r.Actor = &evidence.Actor{Subject: bad, Issuer: bad, Name: bad, OnBehalfOf: bad, ClientID: bad, RemoteAddr: bad}
+		}
+		if r.Decision != nil {
+			r.Decision = &evidence.Decision{Effect: r.Decision.Effect, Rules: []string{bad, "b"}, Message: bad}
+		}
+		if r.Approval != nil {
+			r.Approval = &evidence.Approval{Decision: r.Approval.Decision, Rule: bad, Approvers: []string{bad}, ExpiresAt: r.Approval.ExpiresAt}
+		}
+		r.Approvers = []string{bad}
+		if r.Lease != nil {
+			r.Lease = &evidence.Lease{ID: r.Lease.ID, Username: bad}
+		}
+		if res := r.Result; res != nil {
+			res.Code, res.Truncated, res.Command = bad, bad, bad
+			res.Masks, res.Detected = map[string]int64{bad: 1}, map[string]int64{bad: 1}
+		}
+		for key := range r.Data {
+			r.Data[key] = bad
+		}
+		r.Data = maps.Clone(r.Data)
+	}
+	s.records[len(s.records)/2].Type = evidence.Type(bad)
+	content := s.content(nil)
+	content.Manifest.Maker, content.Manifest.Runs = bad, map[string]evidence.Run{bad: {To: 1 << 63}}
+	content.Report.Findings = []evidence.Finding{{Object: bad, Record: bad, Kind: evidence.Kind(bad), Message: bad}}
+	content.Report.Notes = content.Report.Findings
+	return s, content
+}
+
 // TestInert: the ordinary page, and one of records in which every text is an attack.
 func TestInert(t *testing.T) {
 	for name, f := range map[string]*evidence.Filter{"day": nil, "person": {Patient: "mrn:tok_1"}} {
 		t.Run(name, func(t *testing.T) { inert(t, rendered(t, aDay().content(f))) })
 	}
 	attacks := []string{"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "javascript:alert(1)", "</style><style>*{display:none}", "</title></bdi>",
-		"a\u202etxt.exe", "zero\u200bwidth\u2066", "nul\x00bell\x07esc\x1b[31m\r\n", strings.Repeat("very long ", 5000), "../../etc/passwd", "{{.Style}}", "&lt;b&gt;", "\u2800", "\xff\xfe"}
+		"a\u202etxt.exe", "zero\u200bwidth\u2066", "nul\x00bell\x07esc\x1b[31m\r\n", strings.Repeat("very long ", 5000), "../../etc/passwd", "{{.Style}}", "&lt;b&gt;", "Z" + strings.Repeat("\u0301", 50), "\u2800", "\xff\xfe"}
 	for i, bad := range attacks {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			s := aDay()
-			for _, r := range s.records {
-				r.ID, r.Writer, r.QueryID, r.SessionID, r.RequestID, r.Connection = r.ID+bad, bad, r.QueryID+bad, bad, bad, bad
-				r.PurposeOfUse, r.Relations = bad, []string{bad, "b" + bad}
-				if r.Actor != nil {
-					r.Actor = &evidence.Actor{Subject: bad, Issuer: bad, Name: bad, OnBehalfOf: bad, ClientID: bad, RemoteAddr: bad}
-				}
-				if r.Decision != nil {
-					r.Decision = &evidence.Decision{Effect: r.Decision.Effect, Rules: []string{bad, "b"}, Message: bad}
-				}
-				if r.Approval != nil {
-					r.Approval = &evidence.Approval{Decision: r.Approval.Decision, Rule: bad, Approvers: []string{bad}, ExpiresAt: r.Approval.ExpiresAt}
-				}
-				r.Approvers = []string{bad}
-				if r.Lease != nil {
-					r.Lease = &evidence.Lease{ID: r.Lease.ID, Username: bad}
-				}
-				if res := r.Result; res != nil {
-					res.Code, res.Truncated, res.Command = bad, bad, bad
-					res.Masks, res.Detected = map[string]int64{bad: 1}, map[string]int64{bad: 1}
-				}
-				for key := range r.Data {
-					r.Data[key] = bad
-				}
-				r.Data = maps.Clone(r.Data)
-			}
-			s.records[len(s.records)/2].Type = evidence.Type(bad)
-			content := s.content(nil)
-			content.Manifest.Maker, content.Manifest.Runs = bad, map[string]evidence.Run{bad: {To: 1 << 63}}
-			content.Report.Findings = []evidence.Finding{{Object: bad, Record: bad, Kind: evidence.Kind(bad), Message: bad}}
-			content.Report.Notes = content.Report.Findings
+			s, content := hostile(bad)
 			page := rendered(t, content)
 			inert(t, page)
 			if len(page) > 2<<20 {
@@ -166,6 +173,9 @@ func TestInert(t *testing.T) {
 	}
 	if got := legible("a\u202eb<i>\n"); got != "a[U+202E]b<i>[U+000A]" {
 		t.Errorf("%q", got)
+	}
+	if got := legible("Z" + strings.Repeat("\u0301", 9)); strings.Count(got, "\u0301") != maxMarks {
+		t.Errorf("accents stand on one another: %q", got)
 	}
 	if got := legible("Müller-Lüdenscheidt עברית 李"); got != "Müller-Lüdenscheidt עברית 李" {
 		t.Errorf("names are not left alone: %q", got)

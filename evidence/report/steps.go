@@ -29,7 +29,7 @@ func (c *collector) outcome(r *evidence.Record) {
 	delete(c.queries, r.QueryID)
 	delete(c.queries, r.ID)
 	if q.approval != nil || len(r.Approvers) > 0 {
-		c.ran[r.QueryID] = struct{}{}
+		c.ran[r.QueryID] = q.approval
 	}
 	q.relied = r.Approvers
 	status := r.Status
@@ -102,17 +102,18 @@ func largest(kept []event, e event) []event {
 
 // step takes in a step of an approval.
 func (c *collector) step(r *evidence.Record) {
-	if _, ran := c.ran[r.QueryID]; ran {
-		if r.Type == evidence.TypeApprovalDecided {
-			c.decided(r, &query{})
-		}
-		return // the clocks of two gateways differ: it is over already
+	a, ran := c.ran[r.QueryID]
+	q := &query{approval: a}
+	if !ran { // else the clocks of two gateways differ: it is over already
+		q = c.open(r)
 	}
-	q := c.open(r)
-	a := q.approval
+	a = q.approval
 	if a == nil {
 		a = &approval{who: q.who, connection: r.Connection, relations: r.Relations, at: referTo(r)}
 		q.approval = a
+		if ran {
+			c.ran[r.QueryID], a.end = a, succeeded
+		}
 		c.approvals.add(a)
 	}
 	switch r.Type {
@@ -196,7 +197,9 @@ func (c *collector) conclude(q *query, e end, rows int64, at reference) {
 	c.ends[e]++
 	c.hour(q.first, e)
 	c.purposes.add(q.purpose, 1)
-	c.mark(c.askers, q.who.key)
+	if q.who != (who{}) {
+		c.mark(c.askers, q.who.key)
+	}
 	c.accessed(q, e, rows, at)
 	if emergency(q.purpose) || breaksGlass(q.rules) {
 		c.glass.add(c.visit(q, e, rows, at))

@@ -16,19 +16,25 @@ import (
 // longest is how many characters of a text that came from outside are shown.
 const longest = 160
 
+// maxMarks is how many accents may stand on one another.
+const maxMarks = 3
+
 // legible is a text of a record for a person to read: what cannot be seen, or moves
 // what stands beside it, is replaced by its code point, and what is long is cut.
 // html/template does the rest.
 func legible(text string) string {
 	var b strings.Builder
-	n := 0
+	n, marks := 0, 0
 	for i, r := range text {
 		if n == longest {
 			fmt.Fprintf(&b, "… (%d more characters)", utf8.RuneCountInString(text[i:]))
 			break
 		}
 		n++
-		if hidden(r) {
+		if marks++; !unicode.Is(unicode.M, r) {
+			marks = 0
+		}
+		if hidden(r) || marks > maxMarks {
 			fmt.Fprintf(&b, "[U+%04X]", r)
 			continue
 		}
