@@ -171,7 +171,7 @@ const (
 	chartWidth  = 960.0
 	chartHeight = 240.0
 	chartLeft   = 64.0
-	chartTop    = 12.0
+	chartTop    = 20.0
 	chartBottom = 208.0
 )
 
