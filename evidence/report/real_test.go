@@ -26,7 +26,7 @@ func recorded(t *testing.T, forged bool) (path, public string, trusted note.Veri
 	store, err := dir.New(dir.Config{Path: path})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	private, public, err := evidence.GenerateSigner("gw-key")
+	private, public, err := evidence.GenerateSigner("gw-1")
 	must(t, err)
 	signer, err := evidence.ParseSigner(private)
 	must(t, err)
