@@ -24,12 +24,10 @@ func (c *collector) affair(r *evidence.Record) {
 		c.n.started++
 		c.tell(r, "A gateway started, version "+either(legible(r.Data["version"]), "not recorded"))
 	case evidence.TypeWriterClosed:
-		c.n.closed++
 		c.tell(r, "A gateway ended in order")
 	case evidence.TypeConfigLoaded:
-		c.n.loaded++ // the start is told already
+		// The start is told already.
 	case evidence.TypePolicyLoaded:
-		c.n.policies++
 		if what := changes(r.Data); what != "" {
 			c.n.policyChanged++
 			c.tell(r, "The rules of decision changed: "+what)
@@ -40,10 +38,8 @@ func (c *collector) affair(r *evidence.Record) {
 	case evidence.TypeKeysChanged:
 		c.n.keysChanged++
 		c.tell(r, "Keys changed: "+either(keysOf(r.Data), "which, is not recorded"))
-	case evidence.TypeHeartbeat:
-		c.n.heartbeats++
-	case evidence.TypeObserved:
-		c.n.observed++
+	case evidence.TypeHeartbeat, evidence.TypeObserved:
+		// They are counted by type.
 	default:
 		c.unknown.add(string(r.Type), 1)
 	}

@@ -147,16 +147,16 @@ func BenchmarkReport(b *testing.B) {
 	for range b.N {
 		content := generated(*reportQueries)
 		most := peak(content)
-		size := &counter64{}
+		size := &written{}
 		must(b, Part().Write(size, content))
 		b.ReportMetric(float64(most())/(1<<20), "kept-MiB")
 		b.ReportMetric(float64(size.n)/(1<<20), "page-MiB")
 	}
 }
 
-type counter64 struct{ n int64 }
+type written struct{ n int64 }
 
-func (c *counter64) Write(p []byte) (int, error) {
+func (c *written) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
 	return len(p), nil
 }

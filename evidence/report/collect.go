@@ -26,10 +26,10 @@ type collector struct {
 	filtered bool
 	until    time.Time
 
-	records     int64
-	first, last time.Time
-	types       tally
-	withheld    int64 // records without their content
+	records  int64
+	first    time.Time
+	types    tally
+	withheld int64 // records without their content
 
 	queries map[string]*query
 	ran     map[string]*approval // of queries that ended after they had been asked for
@@ -38,7 +38,7 @@ type collector struct {
 	n       numbers
 
 	masks, detectors, purposes, refusals, failures, statuses, cut tally
-	rulesDenied, rulesAsked, approvers, roles                     tally
+	rulesDenied, rulesAsked, roles                                tally
 	whyFailed, fromFailed, unknown                                tally
 
 	access    map[accessKey]*access
@@ -69,12 +69,10 @@ type numbers struct {
 	viewed                                            int64
 	failed, leftOut                                   int64
 	leasesIssued, leasesRevoked, leftToTTL, unrevoked int64
-	started, closed, recovered                        int64
+	started, recovered                                int64
 	configChanged, keysChanged, policyChanged         int64
-	loaded, policies                                  int64
 	reads, exported, bundled                          int64
 	rejected, forbidden                               int64
-	heartbeats, observed                              int64
 	intents                                           int64
 	manyPeople                                        bool
 }
@@ -158,9 +156,6 @@ func (c *collector) add(r *evidence.Record) {
 	c.records++
 	if c.first.IsZero() || r.Time.Before(c.first) {
 		c.first = r.Time
-	}
-	if r.Time.After(c.last) {
-		c.last = r.Time
 	}
 	c.types.add(string(r.Type), 1)
 	if r.Withheld {

@@ -47,9 +47,6 @@ type page struct {
 	Types           table
 	Controls        []controlView
 	Logs            table
-	ExampleRecord   string
-	ExampleWriter   string
-	ExampleQuery    string
 	FindingsPresent bool
 }
 

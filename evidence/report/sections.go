@@ -274,7 +274,6 @@ func (p *page) affairs(c *collector) {
 func (p *page) logs(m *evidence.Manifest) {
 	p.Logs = table{ID: "log", Caption: "The gateway logs in this bundle", Columns: columns("Log (one for each process of a gateway)", "#Segments", "#Records"),
 		None: "No log has records of this period."}
-	p.ExampleWriter, p.ExampleRecord, p.ExampleQuery = "WRITER", "WRITER.NUMBER", "QUERY"
 	for i, writer := range sortedKeys(m.Runs) {
 		if i == maxList {
 			p.Logs.More = counted(int64(len(m.Runs)-i), "more log", "more logs") + " in evidence/runs."

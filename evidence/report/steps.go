@@ -168,7 +168,6 @@ func (c *collector) decided(r *evidence.Record, q *query) {
 		q.approved = true
 		c.n.approvals++
 	}
-	c.approvers.add(d.who.key, 1)
 	if a := q.approval; a != nil {
 		if len(a.decisions) < maxDecisions {
 			a.decisions = append(a.decisions, d)
