@@ -315,7 +315,7 @@ func storyFacts(s *evidence.Story) (facts []pair) {
 }
 
 func purposeWords(code string) string {
-	if words := purposes[code]; words != "" {
+	if words := evidence.PurposeName(code); words != "" {
 		return words + " (" + code + ")"
 	}
 	return code

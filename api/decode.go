@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/gateway"
 )
 
@@ -119,7 +120,7 @@ func decodeField(r *gateway.Request, name string, v *node) (err error) {
 			err = errors.New("the field timeout_ms is more than a day")
 		}
 	case "purpose_of_use":
-		if r.PurposeOfUse, err = text(name, v, maxTypeName); err == nil && purposes[r.PurposeOfUse] == "" {
+		if r.PurposeOfUse, err = text(name, v, maxTypeName); err == nil && evidence.PurposeName(r.PurposeOfUse) == "" {
 			err = &malformed{"the field purpose_of_use is not an HL7 v3 PurposeOfUse code",
 				"Codes are upper case, such as TREAT, HPAYMT, HOPERAT, HRESCH, PUBHLTH or PATRQT."}
 		}

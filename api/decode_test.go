@@ -11,6 +11,7 @@ import (
 
 	"github.com/chaperone-sql/chaperone/api/openapitest"
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/gateway"
 )
 
@@ -176,12 +177,12 @@ func TestContractExamples(t *testing.T) {
 	}
 	enum := doc.Components.Schemas["PurposeOfUse"].Value.Enum
 	for _, code := range enum {
-		if purposes[fmt.Sprint(code)] == "" {
+		if evidence.PurposeName(fmt.Sprint(code)) == "" {
 			t.Errorf("%v is in openapi.yaml only", code)
 		}
 	}
-	if len(enum) != len(purposes) {
-		t.Errorf("openapi.yaml has %d purposes, the decoder %d", len(enum), len(purposes))
+	if len(enum) != len(evidence.Purposes()) {
+		t.Errorf("openapi.yaml has %d purposes, the decoder %d", len(enum), len(evidence.Purposes()))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chaperone-sql/chaperone/approvals"
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/gateway"
 )
 
@@ -154,7 +155,7 @@ func requestView(f frame, v *gateway.ApprovalView, now time.Time) requestPage {
 		page.Marks += marks(p.Value)
 	}
 	if r.PurposeOfUse != "" {
-		page.Purpose = purposes[r.PurposeOfUse] + " (" + r.PurposeOfUse + ")"
+		page.Purpose = evidence.PurposeName(r.PurposeOfUse) + " (" + r.PurposeOfUse + ")"
 	}
 	for _, vote := range v.Status.Votes {
 		if vote.Approve {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
+	"github.com/chaperone-sql/chaperone/evidence/report"
 	"github.com/chaperone-sql/chaperone/worm"
 	"github.com/chaperone-sql/chaperone/worm/dir"
 )
@@ -188,10 +188,7 @@ func (a *arena) bundle(f evidence.Filter, signer *evidence.Signer) string {
 	a.t.Helper()
 	var out bytes.Buffer
 	_, err := bundle.Build(context.Background(), bundle.Config{Store: a.bucket.Store, Trusted: a.trusted, Filter: f, Maker: "a test",
-		Keys: []byte(a.public), Signer: signer, Parts: []bundle.Part{{Name: "report.html", Write: func(w io.Writer, c *bundle.Content) error {
-			_, err := fmt.Fprintf(w, "<p>%d records\n", c.Manifest.Records)
-			return err
-		}}}}, &out)
+		Keys: []byte(a.public), Signer: signer, Parts: []bundle.Part{report.Part()}}, &out)
 	check(a.t, err)
 	z, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
 	check(a.t, err)

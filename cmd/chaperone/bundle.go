@@ -77,7 +77,7 @@ func makeBundle(ctx context.Context, args []string, out io.Writer) (err error) {
 		filter.Until = time.Now().UTC()
 	}
 	cfg := bundle.Config{Store: s.store, Trusted: s.trusted, Filter: filter, Maker: "chaperone evidence bundle, version " + version,
-		Temp: filepath.Dir(to)}
+		Parts: server.BundleParts(), Temp: filepath.Dir(to)}
 	if s.copied {
 		if cfg.Clock, err = s.fetchedAt(ctx); err != nil {
 			return err

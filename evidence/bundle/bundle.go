@@ -57,6 +57,9 @@ type Content struct {
 	Report *evidence.Report
 	// Records calls yield with the records that the filter chooses, by time.
 	Records func(yield func(*evidence.Record) bool) error
+	// Entries calls yield with every record of the period, by time: also with those
+	// that the filter leaves out, of which only the entry is there.
+	Entries func(yield func(*evidence.Record) bool) error
 }
 
 // copiers is how many logs are copied at once.
@@ -242,7 +245,7 @@ func (b *builder) addParts(ctx context.Context) error {
 	report.Notes = withoutManifest(report.Notes)
 	content := &Content{Manifest: b.manifest, Report: report, Records: func(yield func(*evidence.Record) bool) error {
 		return b.each(b.period(), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
-	}}
+	}, Entries: func(yield func(*evidence.Record) bool) error { return b.each(b.period(), yield) }}
 	for _, part := range b.cfg.Parts {
 		if err := b.write(part.Name, func(w io.Writer) error { return part.Write(w, content) }); err != nil {
 			return fmt.Errorf("writing %s: %w", part.Name, err)
@@ -278,7 +281,8 @@ func (b *builder) addTools(context.Context) error {
 const readme = `Evidence of a Chaperone gateway
 
 The file "manifest" says of which period and what this bundle is; evidence/runs
-holds the records, one JSON object a line.
+holds the records, one JSON object a line. If there is a report.html, open it in a
+browser: it tells what is recorded, for people, and proves nothing by itself.
 
 To check it without believing whoever gave you this bundle, you need the public
 keys of the gateways, which you got by another way than this bundle (the file

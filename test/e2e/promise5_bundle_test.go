@@ -46,6 +46,8 @@ func TestPromise5_BundleOfOnePatient(t *testing.T) {
 			if found := g.env.canary(concatenated(t, dir)); found != "" {
 				t.Errorf("the bundle holds %q", found)
 			}
+			report := string(read(t, filepath.Join(dir, "report.html")))
+			contains(t, "the report", report, by, literal, token, "Queries that name the person of this bundle: 2", "no findings.")
 			for _, id := range []string{by, literal} {
 				if !strings.Contains(string(concatenated(t, dir)), id) {
 					t.Errorf("the bundle does not hold %s", id)

@@ -1,8 +1,19 @@
-package api
+package evidence
+
+import (
+	"maps"
+	"slices"
+)
+
+// PurposeName is what people call an HL7 v3 PurposeOfUse code, "" for a code that
+// is none.
+func PurposeName(code string) string { return purposes[code] }
+
+// Purposes are all codes, sorted.
+func Purposes() []string { return slices.Sorted(maps.Keys(purposes)) }
 
 // purposes are the concepts of the HL7 v3 PurposeOfUse value set
-// (2.16.840.1.113883.1.11.20448, http://terminology.hl7.org/ValueSet/v3-PurposeOfUse)
-// with what the approval page calls them.
+// (2.16.840.1.113883.1.11.20448, http://terminology.hl7.org/ValueSet/v3-PurposeOfUse).
 var purposes = map[string]string{
 	"HMARKT": "healthcare marketing", "HOPERAT": "healthcare operations", "CAREMGT": "care management",
 	"DONAT": "donation", "FRAUD": "fraud", "GOV": "government", "HACCRED": "health accreditation",
