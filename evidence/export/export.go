@@ -10,6 +10,8 @@ package export
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 )
@@ -72,6 +74,9 @@ func transport(r *evidence.Record) string {
 	}
 	return r.Data["transport"]
 }
+
+// sortedKeys are a map's keys in order.
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 func orUnknown(s string) string {
 	if s == "" {
