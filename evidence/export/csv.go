@@ -51,6 +51,7 @@ func (c *CSV) Flush() error {
 
 // Write writes a record. The order is that of columns.
 func (c *CSV) Write(r *evidence.Record) error {
+	r = clear(r)
 	c.row = c.row[:0]
 	text := func(values ...string) {
 		for _, v := range values {
@@ -138,8 +139,8 @@ func dataText(r *evidence.Record) string {
 // cell is text that a spreadsheet shows and does not run, on one line. A text
 // that begins like a formula gets an apostrophe before it, whatever spaces,
 // quotes or invisible characters are in front, and so does what follows a
-// semicolon: many countries' spreadsheets divide cells there. Control characters
-// and what is no UTF-8 become U+FFFD, spaces of any kind a space. A text of more
+// semicolon: many countries' spreadsheets divide cells there. Control characters,
+// those of the direction of writing, and what is no UTF-8 become U+FFFD, spaces of any kind a space. A text of more
 // than 32,000 bytes is cut and ends in an ellipsis.
 func cell(s string) string {
 	if harmless(s) {
@@ -193,13 +194,14 @@ func formula(s string) bool {
 	return false
 }
 
-// oneLine is s without control characters.
+// oneLine is s without control characters, those of the direction of writing
+// included.
 func oneLine(s string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
 		case unicode.IsSpace(c), c == '\u2028', c == '\u2029':
 			return ' '
-		case unicode.IsControl(c):
+		case unicode.IsControl(c), unicode.Is(unicode.Bidi_Control, c):
 			return utf8.RuneError
 		}
 		return c // what is no UTF-8 is U+FFFD already

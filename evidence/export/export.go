@@ -37,7 +37,7 @@ var known = setOf(
 var allowed = setOf(
 	"version", "config", "predecessors", "predecessor", "policy", "rules", "added", "removed", "changed",
 	"signing.from", "signing.to", "auditors.from", "auditors.to", "approvals.from", "approvals.to", "tokens.from", "tokens.to",
-	"object", "bytes", "records", "queries", "day", "found", "page", "since", "until", "what", "left_out_before",
+	"object", "bytes", "records", "queries", "day", "found", "page", "since", "until", "what", "why", "left_out_before",
 	"asked_principal", "asked_connection", "asked_session", "asked_query", "asked_relation", "asked_patient", "asked_effect",
 	"asked_status", "asked_type", "asked_record",
 )
@@ -50,11 +50,20 @@ func setOf[K comparable](names ...K) map[K]bool {
 	return set
 }
 
+// clear is the record, or its entry alone if it is of a type that this program
+// does not know.
+func clear(r *evidence.Record) *evidence.Record {
+	if known[r.Type] {
+		return r
+	}
+	return &evidence.Record{ID: r.ID, Writer: r.Writer, Sequence: r.Sequence, Time: r.Time, Type: r.Type, QueryID: r.QueryID,
+		SessionID: r.SessionID, RequestID: r.RequestID, Connection: r.Connection, Actor: r.Actor, PurposeOfUse: r.PurposeOfUse,
+		Relations: r.Relations, Patients: r.Patients, Effect: r.Effect, Approvers: r.Approvers, Status: r.Status,
+		Observed: r.Observed, Withheld: r.Withheld}
+}
+
 // allowedData are the fields of a record's Data that leave, nil if there are none.
 func allowedData(r *evidence.Record) (data map[string]string) {
-	if !known[r.Type] {
-		return nil
-	}
 	for name, value := range r.Data {
 		if !allowed[name] {
 			continue
@@ -65,14 +74,6 @@ func allowedData(r *evidence.Record) (data map[string]string) {
 		data[name] = value
 	}
 	return data
-}
-
-// transport is how a request came: HTTP, a page, MCP.
-func transport(r *evidence.Record) string {
-	if !known[r.Type] {
-		return ""
-	}
-	return r.Data["transport"]
 }
 
 // sortedKeys are a map's keys in order.

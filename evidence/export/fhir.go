@@ -24,6 +24,7 @@ func FHIR(dst []byte, r *evidence.Record) ([]byte, bool, error) {
 	if !ok && known[r.Type] {
 		return dst, false, nil
 	}
+	r = clear(r)
 	own := fhirCoding{System: systemType, Code: fhirCode(string(r.Type))}
 	e := &fhirAuditEvent{ResourceType: "AuditEvent", ID: fhirID(r.ID), Type: own, Action: kind.action, Recorded: fhirInstant(r.Time),
 		Outcome: fhirOutcome(r), OutcomeDesc: fhirOutcomeText(r), Purpose: fhirPurpose(r.PurposeOfUse),
@@ -214,9 +215,6 @@ func fhirOutcomeText(r *evidence.Record) string {
 	text := r.Status
 	if r.Result != nil && r.Result.Code != "" {
 		text += " " + r.Result.Code
-	}
-	if r.Type == evidence.TypeAuthFailed && r.Data["why"] != "" {
-		text = r.Data["why"]
 	}
 	return fhirText(text)
 }

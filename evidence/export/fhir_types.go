@@ -3,8 +3,6 @@ package export
 import (
 	"net/url"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Systems of codes and identifiers.
@@ -123,22 +121,14 @@ var purposes = setOf(
 // bytes.
 const maxFHIRString = 1 << 20
 
-// fhirText is text as a FHIR string: no control characters, no spaces around it,
-// not too long. It may be empty, and then its element must be left out.
+// fhirText is text as a FHIR string: no control characters, none that turn the
+// direction of writing (CVE-2021-42574), no spaces around it, not too long. It may be empty, and then its element must be left out.
 func fhirText(s string) string {
 	if len(s) > maxFHIRString {
 		s = s[:maxFHIRString]
 	}
 	if !plain(s) {
-		s = strings.Map(func(c rune) rune {
-			switch {
-			case unicode.IsSpace(c):
-				return ' '
-			case unicode.IsControl(c):
-				return utf8.RuneError
-			}
-			return c
-		}, s)
+		s = oneLine(s)
 	}
 	return strings.TrimSpace(s)
 }

@@ -19,6 +19,7 @@ const OCSFVersion = "1.8.0"
 // A record whose body is withheld gives an event of its entry's fields. Whatever
 // a record holds, the event is valid; an error is a defect.
 func OCSF(dst []byte, r *evidence.Record) ([]byte, error) {
+	r = clear(r)
 	e := &ocsfEvent{SeverityID: severityInformational, Time: r.Time.UnixMilli(), Metadata: ocsfMetadata{
 		Version: OCSFVersion, UID: r.ID, CorrelationUID: r.QueryID, Sequence: r.Sequence, LogSource: r.Writer,
 		EventCode: orUnknown(string(r.Type)), Product: ocsfName{Name: product, Vendor: product},
@@ -164,7 +165,7 @@ var profileSecurityControl = []string{"security_control"}
 func (e *ocsfEvent) authentication(r *evidence.Record) {
 	e.ClassUID, e.ActivityID = classAuthentication, 1 // Logon
 	e.SeverityID, e.StatusID, e.StatusCode = severityLow, 2, r.Status
-	if e.StatusDetail = r.Data["why"]; e.StatusDetail == "" && r.Result != nil {
+	if r.Result != nil {
 		e.StatusDetail = r.Result.Code
 	}
 	e.Service, e.User = &ocsfName{Name: product, UID: r.Writer}, &ocsfUser{Name: unknown}
@@ -248,7 +249,7 @@ func ocsfResources(r *evidence.Record) []ocsfResource {
 // ocsfRest is what OCSF has no place for.
 func ocsfRest(r *evidence.Record) *ocsfUnmapped {
 	u := &ocsfUnmapped{PurposeOfUse: r.PurposeOfUse, Patients: r.Patients, Approvers: r.Approvers, Withheld: r.Withheld,
-		Transport: transport(r), Data: allowedData(r)}
+		Transport: r.Data["transport"], Data: allowedData(r)}
 	if r.Actor != nil {
 		u.OnBehalfOf = r.Actor.OnBehalfOf
 		if r.Actor.AuthTime != nil {

@@ -168,10 +168,10 @@ func samples(t *testing.T) (list []sample) {
 			r := filled(kind, s, 7, at)
 			r.Withheld = false
 			list = append(list, sample{string(kind[:min(len(kind), 30)]) + " " + strconv.Quote(s[:min(len(s), 30)]), r})
-			selected := filled(kind, s, 7, at)
-			selected.Statement.Kind, selected.Status = "select", "succeeded"
-			list = append(list, sample{"selected " + strconv.Quote(s[:min(len(s), 30)]), selected})
 		}
+		selected := filled(evidence.TypeOutcome, s, 7, at)
+		selected.Statement.Kind, selected.Status, selected.Withheld = "select", "succeeded", false
+		list = append(list, sample{"selected " + strconv.Quote(s[:min(len(s), 30)]), selected})
 	}
 	return list
 }
