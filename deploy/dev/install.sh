@@ -72,7 +72,7 @@ if [ ! -x .tools/bin/fhir-validate ] || ! cat $fhir/pom.xml $fhir/Validate.java 
   rm -rf .tools/fhir
   mvn -q -B -f $fhir/pom.xml dependency:copy-dependencies "-DoutputDirectory=$PWD/.tools/fhir/lib"
   javac -cp '.tools/fhir/lib/*' -d .tools/fhir $fhir/Validate.java
-  printf '#!/bin/sh\nexec java -cp "%s/.tools/fhir:%s/.tools/fhir/lib/*" Validate "$@"\n' "$PWD" "$PWD" >.tools/bin/fhir-validate
+  printf '#!/bin/sh\nexec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "%s/.tools/fhir:%s/.tools/fhir/lib/*" Validate "$@"\n' "$PWD" "$PWD" >.tools/bin/fhir-validate
   chmod +x .tools/bin/fhir-validate
   cat $fhir/pom.xml $fhir/Validate.java >.tools/fhir/source
 fi
