@@ -18,13 +18,15 @@ import (
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
+	"github.com/chaperone-sql/chaperone/evidence/export"
 )
 
 var dayQueries = flag.Int("day", 3000, "queries in the day of BenchmarkDay")
 
-// BenchmarkDay makes a day of three gateways through the recorder, bundles it,
-// and verifies the bundle with both verifiers. Memory is the highest resident
-// size of a process of its own for each step.
+// BenchmarkDay makes a day of three gateways through the recorder, bundles it
+// without exports ("bare") and with them, and verifies the bundle with both
+// verifiers. Memory is the highest resident size of a process of its own for each
+// step.
 //
 //	go test -run xxx -bench Day -benchtime 1x -timeout 0 ./evidence/bundle -day 100000
 func BenchmarkDay(b *testing.B) {
@@ -50,6 +52,7 @@ func BenchmarkDay(b *testing.B) {
 				b.Fatalf("%s: %v\n%s", name, err, out)
 			}
 			b.ReportMetric(time.Since(began).Seconds(), name+"-s")
+			b.ReportMetric((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), name+"-cpu-s")
 			b.ReportMetric(float64(maxResident(cmd))/(1<<20), name+"-MiB")
 		}
 		part := func(name string) *exec.Cmd {
@@ -58,6 +61,8 @@ func BenchmarkDay(b *testing.B) {
 				"BUNDLE_BENCH_ZIP="+zipped, "BUNDLE_BENCH_NOW="+strconv.FormatInt(w.now.Load(), 10))
 			return cmd
 		}
+		measured("bare", part("bare"))
+		must(b, os.Remove(zipped))
 		measured("build", part("build"))
 		measured("go", part("verify"))
 		measured("python", exec.Command("python3", "verify.py", "--keys", keys, zipped)) // #nosec G204 -- our own
@@ -69,6 +74,10 @@ func BenchmarkDay(b *testing.B) {
 		var whole uint64
 		for _, f := range z.File {
 			whole += f.UncompressedSize64
+			if name, ok := strings.CutPrefix(f.Name, "exports/"); ok {
+				b.ReportMetric(float64(f.UncompressedSize64)/(1<<20), name+"-MiB")
+				b.ReportMetric(float64(f.CompressedSize64)/(1<<20), name+"-zip-MiB")
+			}
 		}
 		must(b, z.Close())
 		b.ReportMetric(float64(whole)/(1<<20), "unpacked-MiB")
@@ -107,7 +116,11 @@ func benchStep(b *testing.B, step string) {
 	store := openDir(b, os.Getenv("BUNDLE_BENCH_STORE"))
 	f, err := os.Create(zipped)
 	must(b, err)
-	_, err = bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: trusted, Keys: keys, Maker: "a benchmark",
+	var parts []bundle.Part
+	if step == "build" {
+		parts = export.Parts()
+	}
+	_, err = bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: trusted, Keys: keys, Maker: "a benchmark", Parts: parts,
 		Filter: evidence.Filter{Since: day, Until: day.Add(24 * time.Hour)}, Temp: filepath.Dir(zipped),
 		Clock: func() time.Time { return time.Unix(0, now) }}, f)
 	must(b, errors.Join(err, f.Close()))
