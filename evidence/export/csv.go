@@ -51,7 +51,7 @@ func (c *CSV) Flush() error {
 
 // Write writes a record. The order is that of columns.
 func (c *CSV) Write(r *evidence.Record) error {
-	r = clear(r)
+	r = understood(r)
 	c.row = c.row[:0]
 	text := func(values ...string) {
 		for _, v := range values {
@@ -148,12 +148,12 @@ func cell(s string) string {
 	}
 	var b strings.Builder
 	b.Grow(min(len(s), maxCell) + 8)
-	for i, part := range strings.SplitAfter(s, ";") {
+	for part := range strings.SplitAfterSeq(s, ";") {
 		if b.Len() > maxCell {
 			break
 		}
 		if formula(part) {
-			if i > 0 {
+			if b.Len() > 0 {
 				b.WriteByte(' ')
 			}
 			b.WriteByte('\'')

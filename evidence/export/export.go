@@ -50,9 +50,9 @@ func setOf[K comparable](names ...K) map[K]bool {
 	return set
 }
 
-// clear is the record, or its entry alone if it is of a type that this program
+// understood is the record, or its entry alone if it is of a type that this program
 // does not know.
-func clear(r *evidence.Record) *evidence.Record {
+func understood(r *evidence.Record) *evidence.Record {
 	if known[r.Type] {
 		return r
 	}

@@ -24,7 +24,7 @@ func FHIR(dst []byte, r *evidence.Record) ([]byte, bool, error) {
 	if !ok && known[r.Type] {
 		return dst, false, nil
 	}
-	r = clear(r)
+	r = understood(r)
 	own := fhirCoding{System: systemType, Code: fhirCode(string(r.Type))}
 	e := &fhirAuditEvent{ResourceType: "AuditEvent", ID: fhirID(r.ID), Type: own, Action: kind.action, Recorded: fhirInstant(r.Time),
 		Outcome: fhirOutcome(r), OutcomeDesc: fhirOutcomeText(r), Purpose: fhirPurpose(r.PurposeOfUse),

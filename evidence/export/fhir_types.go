@@ -149,11 +149,11 @@ func fhirValue(s string) string { return orUnknown(fhirText(s)) }
 // fhirCode is text as a FHIR code: single spaces within, none around.
 func fhirCode(s string) string { return orUnknown(strings.Join(strings.Fields(fhirText(s)), " ")) }
 
-// fhirSystem is an issuer as the system of its identifiers, "" if it is no
-// absolute address.
+// fhirSystem is an issuer as the system of its identifiers, "" if it is no web
+// address, as OpenID Connect wants it to be.
 func fhirSystem(issuer string) string {
 	u, err := url.Parse(issuer)
-	if err != nil || !u.IsAbs() || !plain(issuer) || strings.ContainsAny(issuer, " \"<>\\^`{|}") {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || !plain(issuer) || strings.ContainsAny(issuer, " \"<>\\^`{|}") {
 		return ""
 	}
 	return issuer

@@ -19,7 +19,7 @@ const OCSFVersion = "1.8.0"
 // A record whose body is withheld gives an event of its entry's fields. Whatever
 // a record holds, the event is valid; an error is a defect.
 func OCSF(dst []byte, r *evidence.Record) ([]byte, error) {
-	r = clear(r)
+	r = understood(r)
 	e := &ocsfEvent{SeverityID: severityInformational, Time: r.Time.UnixMilli(), Metadata: ocsfMetadata{
 		Version: OCSFVersion, UID: r.ID, CorrelationUID: r.QueryID, Sequence: r.Sequence, LogSource: r.Writer,
 		EventCode: orUnknown(string(r.Type)), Product: ocsfName{Name: product, Vendor: product},

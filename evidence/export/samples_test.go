@@ -161,6 +161,12 @@ func samples(t *testing.T) (list []sample) {
 			}
 		}
 	}
+	for _, issuer := range []string{"urn:oid:x", "urn:uuid:x", "https://", "http://a b", "https://idp.example/ü", "https://idp.example/%", "https:x",
+		"HTTPS://IDP", "https://idp.example/?a={b}", "https://user:pw@idp.example:1/#x", "javascript:alert(1)"} {
+		r := full(evidence.TypeOutcome)
+		r.Actor.Issuer = issuer
+		list = append(list, sample{"issuer " + issuer, r})
+	}
 	for _, s := range hostile {
 		kinds := []evidence.Type{evidence.TypeOutcome, evidence.TypeAuthFailed, evidence.TypeApprovalDecided, evidence.TypeRead,
 			evidence.TypeIntent, futureType, evidence.Type(s)}
