@@ -150,10 +150,12 @@ func fhirValue(s string) string { return orUnknown(fhirText(s)) }
 func fhirCode(s string) string { return orUnknown(strings.Join(strings.Fields(fhirText(s)), " ")) }
 
 // fhirSystem is an issuer as the system of its identifiers, "" if it is no web
-// address, as OpenID Connect wants it to be.
+// address, as OpenID Connect wants it to be. HL7's validator knows schemes in
+// small letters only.
 func fhirSystem(issuer string) string {
 	u, err := url.Parse(issuer)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || !plain(issuer) || strings.ContainsAny(issuer, " \"<>\\^`{|}") {
+	web := strings.HasPrefix(issuer, "https://") || strings.HasPrefix(issuer, "http://")
+	if err != nil || !web || u.Host == "" || !plain(issuer) || strings.ContainsAny(issuer, " \"<>\\^`{|}") {
 		return ""
 	}
 	return issuer
