@@ -18,14 +18,16 @@ import (
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
+	"github.com/chaperone-sql/chaperone/evidence/export"
 	"github.com/chaperone-sql/chaperone/evidence/report"
 )
 
 var dayQueries = flag.Int("day", 3000, "queries in the day of BenchmarkDay")
 
 // BenchmarkDay makes a day of three gateways through the recorder, verifies the
-// store, bundles it, and verifies the bundle with both verifiers. Memory is the highest resident
-// size of a process of its own for each step.
+// store, bundles it without report and exports ("bare") and with them, and
+// verifies the bundle with both verifiers. Memory is the highest resident size of a
+// process of its own for each step.
 //
 //	go test -run xxx -bench Day -benchtime 1x -timeout 0 ./evidence/bundle -day 100000
 func BenchmarkDay(b *testing.B) {
@@ -51,6 +53,7 @@ func BenchmarkDay(b *testing.B) {
 				b.Fatalf("%s: %v\n%s", name, err, out)
 			}
 			b.ReportMetric(time.Since(began).Seconds(), name+"-s")
+			b.ReportMetric((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), name+"-cpu-s")
 			b.ReportMetric(float64(maxResident(cmd))/(1<<20), name+"-MiB")
 		}
 		part := func(name string) *exec.Cmd {
@@ -60,6 +63,8 @@ func BenchmarkDay(b *testing.B) {
 			return cmd
 		}
 		measured("store", part("store"))
+		measured("bare", part("bare"))
+		must(b, os.Remove(zipped))
 		measured("build", part("build"))
 		measured("go", part("verify"))
 		measured("python", exec.Command("python3", "verify.py", "--keys", keys, zipped)) // #nosec G204 -- our own
@@ -71,6 +76,10 @@ func BenchmarkDay(b *testing.B) {
 		var whole uint64
 		for _, f := range z.File {
 			whole += f.UncompressedSize64
+			if name, ok := strings.CutPrefix(f.Name, "exports/"); ok {
+				b.ReportMetric(float64(f.UncompressedSize64)/(1<<20), name+"-MiB")
+				b.ReportMetric(float64(f.CompressedSize64)/(1<<20), name+"-zip-MiB")
+			}
 		}
 		must(b, z.Close())
 		b.ReportMetric(float64(whole)/(1<<20), "unpacked-MiB")
@@ -117,9 +126,13 @@ func benchStep(b *testing.B, step string) {
 	}
 	f, err := os.Create(zipped)
 	must(b, err)
-	_, err = bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: trusted, Keys: keys, Maker: "a benchmark",
+	var parts []bundle.Part
+	if step == "build" {
+		parts = append(export.Parts(), report.Part())
+	}
+	_, err = bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: trusted, Keys: keys, Maker: "a benchmark", Parts: parts,
 		Filter: evidence.Filter{Since: day, Until: day.Add(24 * time.Hour)}, Temp: filepath.Dir(zipped),
-		Parts: []bundle.Part{report.Part()}, Clock: func() time.Time { return time.Unix(0, now) }}, f)
+		Clock: func() time.Time { return time.Unix(0, now) }}, f)
 	must(b, errors.Join(err, f.Close()))
 }
 
