@@ -110,7 +110,7 @@ func choices(chosen string, pairs ...string) (list []choice) {
 func (f searchForm) Types() []choice {
 	return choices(f.Type, "", "everything", "query.outcome", "how queries ended", "query.intent", "queries as they came in",
 		"approval", "steps of approvals", "lease", "database credentials", "request.rejected", "refused requests",
-		"auth.failed", "failed sign-ins", "evidence.read", "looks of auditors", "evidence", "evidence read and bundled",
+		"auth", "sign-ins", "auth.failed", "failed sign-ins", "evidence.read", "looks of auditors", "evidence", "evidence read and bundled",
 		"writer", "the gateways themselves")
 }
 
@@ -154,7 +154,8 @@ func typeWords(t evidence.Type) string {
 		evidence.TypeLeaseRevoked: "credential revoked", evidence.TypeApprovalRequested: "approval asked for",
 		evidence.TypeApprovalViewed: "approval looked at", evidence.TypeApprovalDecided: "approval decided",
 		evidence.TypeApprovalClaimed: "approved query claimed", evidence.TypeApprovalCancelled: "request withdrawn",
-		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeRead: "auditor looked",
+		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeAuthSucceeded: "signed in",
+		evidence.TypeRead: "auditor looked", evidence.TypeExported: "auditor took a bundle",
 		evidence.TypeBundled: "day bundled", evidence.TypeWriterStarted: "gateway started", evidence.TypeWriterClosed: "gateway ended",
 		evidence.TypeHeartbeat: "heartbeat", evidence.TypeObserved: "other gateways seen", evidence.TypeRecovered: "left by a crash",
 	}[t]

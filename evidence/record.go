@@ -45,6 +45,9 @@ const (
 	TypeRejected Type = "request.rejected"
 	// TypeAuthFailed: a request whose caller could not be authenticated.
 	TypeAuthFailed Type = "auth.failed"
+	// TypeAuthSucceeded: a person signed in to the pages. Durable before the
+	// browser gets its session.
+	TypeAuthSucceeded Type = "auth.succeeded"
 	// TypeRecovered: what a restarted gateway found of its predecessor.
 	TypeRecovered Type = "writer.recovered"
 	// TypeBundled: the bundle of a day was stored.

@@ -205,6 +205,11 @@ func Describe(r *Record, requester *Actor) string {
 		what = "waits for approval" + decided(r.Decision)
 	case TypeApprovalViewed, TypeApprovalDecided, TypeApprovalClaimed, TypeApprovalCancelled:
 		what = approvalText(r, requester)
+	case TypeAuthSucceeded:
+		what = "signed in"
+		if r.Actor != nil {
+			what += ": " + either(r.Actor.Name, r.Actor.Subject)
+		}
 	case TypeRead:
 		what = "looked at by an auditor"
 		if r.Actor != nil {
