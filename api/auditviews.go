@@ -110,7 +110,8 @@ func choices(chosen string, pairs ...string) (list []choice) {
 func (f searchForm) Types() []choice {
 	return choices(f.Type, "", "everything", "query.outcome", "how queries ended", "query.intent", "queries as they came in",
 		"approval", "steps of approvals", "lease", "database credentials", "request.rejected", "refused requests",
-		"auth", "sign-ins", "auth.failed", "failed sign-ins", "evidence.read", "looks of auditors", "evidence", "evidence read and bundled",
+		"auth", "sign-ins", "auth.failed", "failed sign-ins", "evidence.read", "looks of auditors",
+		"evidence.exported", "bundles taken by auditors", "evidence", "evidence looked at, taken and bundled",
 		"writer", "the gateways themselves")
 }
 

@@ -157,6 +157,8 @@ func (s *Service) enterAll(ctx context.Context, p *identity.Principal, m gateway
 type look struct {
 	// what is search, query, session, record, bundles, bundle or new bundle.
 	what string
+	// taken says that a bundle leaves: evidence.exported.
+	taken bool
 	// query, session and connection are set if records of them were found.
 	query, session, connection string
 	// asked is what was asked for. It goes into the clear part only if known.
@@ -172,6 +174,9 @@ type look struct {
 func (s *Service) record(ctx context.Context, p *identity.Principal, l look, m gateway.Meta) (string, error) {
 	r := &evidence.Record{Type: evidence.TypeRead, QueryID: l.query, SessionID: l.session, Connection: l.connection,
 		RequestID: m.RequestID, Actor: gateway.ActorOf(p, m), Data: map[string]string{"transport": m.Transport, "what": l.what}}
+	if l.taken {
+		r.Type = evidence.TypeExported
+	}
 	if m.Origin != "" {
 		r.Data["followed_from"] = m.Origin
 	}

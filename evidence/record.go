@@ -54,6 +54,9 @@ const (
 	TypeBundled Type = "evidence.bundled"
 	// TypeRead: an auditor read evidence through the gateway.
 	TypeRead Type = "evidence.read"
+	// TypeExported: an auditor took a bundle out through the gateway. Durable
+	// before a byte of it leaves.
+	TypeExported Type = "evidence.exported"
 )
 
 // The events of a gateway's own affairs. Their Data holds names and digests; the
@@ -69,8 +72,6 @@ const (
 	// TypePolicyLoaded: the rules that a writer decides by, and how they differ
 	// from those of the instance's writer before. Durable before it serves.
 	TypePolicyLoaded Type = "policy.loaded"
-	// TypeExported: an auditor took evidence out through the gateway.
-	TypeExported Type = "evidence.exported"
 )
 
 // Record is one event. Its clear part never holds a literal of a statement or

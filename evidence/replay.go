@@ -215,6 +215,11 @@ func Describe(r *Record, requester *Actor) string {
 		if r.Actor != nil {
 			what = "looked at by " + either(r.Actor.Name, r.Actor.Subject)
 		}
+	case TypeExported:
+		what = "a bundle taken by an auditor"
+		if r.Actor != nil {
+			what = "a bundle taken by " + either(r.Actor.Name, r.Actor.Subject)
+		}
 	default:
 		what = string(r.Type)
 	}

@@ -179,7 +179,7 @@ func (g *gatewayProcess) reads(t *testing.T) map[string][]evidence.Record {
 	t.Helper()
 	found := make(map[string][]evidence.Record)
 	g.each(t, func(r *evidence.Record) {
-		if r.Type == evidence.TypeRead {
+		if r.Type == evidence.TypeRead || r.Type == evidence.TypeExported {
 			found[r.Data["what"]] = append(found[r.Data["what"]], *r)
 		}
 	})
@@ -287,6 +287,9 @@ func TestAuditor(t *testing.T) {
 				t.Errorf("%d looks at %q are recorded, there were %d", len(reads[what]), what, atLeast)
 			}
 			for _, r := range reads[what] {
+				if taken := what == "bundle" || what == "new bundle"; taken != (r.Type == evidence.TypeExported) {
+					t.Errorf("a look at %q is recorded as %s", what, r.Type)
+				}
 				if r.Actor == nil || r.Actor.Subject != "auditor" || r.Actor.AuthTime == nil || r.Data["transport"] != "page" {
 					t.Errorf("a look at %q does not tell who: %+v", what, r.Actor)
 				}
