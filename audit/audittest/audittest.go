@@ -1,0 +1,292 @@
+// Package audittest is for tests of what auditors see: a store in a folder with
+// real logs in it, a real index over them and an audit.Service. Only what a test
+// does to the store is not real.
+package audittest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/chaperone-sql/chaperone/audit"
+	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/evidence/bundle"
+	"github.com/chaperone-sql/chaperone/evidence/index"
+	"github.com/chaperone-sql/chaperone/gateway"
+	"github.com/chaperone-sql/chaperone/identity"
+	"github.com/chaperone-sql/chaperone/worm"
+	"github.com/chaperone-sql/chaperone/worm/dir"
+)
+
+// World is a store, those who write into it, and the Service.
+type World struct {
+	t testing.TB
+	// Path is the folder of the store, IndexPath the file of the index.
+	Path, IndexPath string
+	Store           *Store
+	Signer          *evidence.Signer
+	Trusted         note.Verifiers
+	// Identity opens what is sealed.
+	Identity string
+	// Logs are those of the gateways; the first records looks.
+	Logs    []*evidence.Log
+	Index   *index.Index
+	Service *audit.Service
+
+	// Poison, if set, changes what the index says.
+	Poison func(q index.Query, page *index.Page)
+
+	now atomic.Int64
+}
+
+// Store is a store that can be down for writers or for readers.
+type Store struct {
+	worm.Store
+	NoWrites, NoReads atomic.Bool
+}
+
+// Create implements worm.Store.
+func (s *Store) Create(ctx context.Context, key string, body []byte) error {
+	if s.NoWrites.Load() {
+		return fmt.Errorf("%w: the test says so", worm.ErrUnavailable)
+	}
+	return s.Store.Create(ctx, key, body)
+}
+
+// Get implements worm.Store.
+func (s *Store) Get(ctx context.Context, key string, limit int64) (worm.Object, error) {
+	if s.NoReads.Load() {
+		return worm.Object{}, fmt.Errorf("%w: the test says so", worm.ErrUnavailable)
+	}
+	return s.Store.Get(ctx, key, limit)
+}
+
+// New makes a world with some gateways.
+func New(t testing.TB, gateways int) *World {
+	t.Helper()
+	w := &World{t: t, Path: t.TempDir(), IndexPath: filepath.Join(t.TempDir(), "index.db")}
+	w.now.Store(time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC).UnixNano())
+	store, err := dir.New(dir.Config{Path: w.Path})
+	w.must(err)
+	w.Store = &Store{Store: store}
+	var keys string
+	w.Signer, w.Trusted, keys = w.Keys("gw-key")
+	private, recipient, err := evidence.GenerateIdentity(false)
+	w.must(err)
+	w.Identity = private.Reveal()
+	auditors, err := evidence.ParseRecipients(recipient)
+	w.must(err)
+	for i := range gateways {
+		l, err := evidence.Open(t.Context(), evidence.Config{Store: w.Store, Name: fmt.Sprintf("gw-%d", i), Signer: w.Signer,
+			Auditors: auditors, GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour,
+			RetryWindow: 300 * time.Millisecond, Clock: w.Now, Logger: slog.New(slog.DiscardHandler)})
+		w.must(err)
+		w.Logs = append(w.Logs, l)
+		t.Cleanup(func() {
+			ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+			defer stop()
+			_ = l.Close(ctx)
+		})
+	}
+	w.OpenIndex()
+	t.Cleanup(func() { w.must(w.Index.Close()) })
+	w.Service, err = audit.New(audit.Config{Index: indexOf{w}, Reader: w.Reader(), Log: w.Logs[0], Rejects: rejects{w.Logs[0]},
+		Bundles: &bundles{w, bundle.Config{Store: w.Store, Trusted: w.Trusted, Signer: w.Signer, Keys: []byte(keys), Maker: "a test", Clock: w.Now}},
+		Logger:  slog.New(slog.DiscardHandler), Clock: w.Now, Temp: t.TempDir()})
+	w.must(err)
+	return w
+}
+
+func (w *World) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Keys makes a signing key.
+func (w *World) Keys(name string) (*evidence.Signer, note.Verifiers, string) {
+	w.t.Helper()
+	private, public, err := evidence.GenerateSigner(name)
+	w.must(err)
+	signer, err := evidence.ParseSigner(private)
+	w.must(err)
+	trusted, err := evidence.ParseVerifiers([]byte(public))
+	w.must(err)
+	return signer, trusted, public
+}
+
+// Now is the clock of everything here.
+func (w *World) Now() time.Time { return time.Unix(0, w.now.Load()).UTC() }
+
+// Pass lets time pass.
+func (w *World) Pass(d time.Duration) { w.now.Add(int64(d)) }
+
+// Reader reads the store and trusts the gateways' key.
+func (w *World) Reader() *evidence.Reader { return evidence.NewReader(w.Store, w.Trusted) }
+
+// OpenIndex opens the file of the index (again).
+func (w *World) OpenIndex() {
+	w.t.Helper()
+	ix, err := index.Open(index.Config{Path: w.IndexPath, Store: "test", Reader: w.Reader(), Logger: slog.New(slog.DiscardHandler), Clock: w.Now})
+	w.must(err)
+	w.Index = ix
+}
+
+// Append records something and gives the record's id, and its segment's key.
+func (w *World) Append(gateway int, r evidence.Record) (id, segment string) {
+	w.t.Helper()
+	w.Pass(time.Second)
+	receipt, err := w.Logs[gateway].Append(w.t.Context(), &r)
+	w.must(err)
+	return receipt.RecordID, receipt.Segment
+}
+
+// Query is a query that was asked and answered.
+type Query struct {
+	ID string
+	// Intent and Outcome are ids of records, IntentIn and OutcomeIn keys of segments.
+	Intent, Outcome, IntentIn, OutcomeIn string
+}
+
+// Ask records a query of a connection and a session, with one row.
+func (w *World) Ask(gateway int, connection, session string, change ...func(intent, outcome *evidence.Record)) (q Query) {
+	w.t.Helper()
+	w.Pass(time.Second)
+	q.ID = evidence.NewQueryID(w.Logs[gateway].Writer(), w.Now())
+	base := evidence.Record{QueryID: q.ID, SessionID: session, Connection: connection, PurposeOfUse: "TREAT",
+		Actor:     &evidence.Actor{Subject: "crew-7", Issuer: "https://id.example.org", Name: "Crew Seven", RemoteAddr: "192.0.2.7:4711"},
+		Relations: []string{"public.patients"}, Patients: []string{"mrn:tok_1"},
+		Statement: &evidence.Statement{Normalized: "SELECT zip FROM patients WHERE id = $1", Parameters: 1}}
+	intent, outcome := base, base
+	intent.Type, intent.Decision = evidence.TypeIntent, &evidence.Decision{Effect: "allow", Rules: []string{"small"}}
+	intent.Secret = &evidence.Secret{Statement: "SELECT zip FROM patients WHERE id = 4711"}
+	outcome.Type, outcome.Decision = evidence.TypeOutcome, intent.Decision
+	outcome.Result = &evidence.Result{Status: "succeeded", Command: "SELECT", RowCount: 1,
+		Columns: []byte(`[{"name":"zip","type":"text","masked":true,"mask":"zip3"}]`), Rows: []byte(`[["023**"]]`)}
+	for _, c := range change {
+		c(&intent, &outcome)
+	}
+	q.Intent, q.IntentIn = w.Append(gateway, intent)
+	q.Outcome, q.OutcomeIn = w.Append(gateway, outcome)
+	return q
+}
+
+// Records are all that the store holds.
+func (w *World) Records() (all []evidence.Record) {
+	w.t.Helper()
+	w.must(w.Reader().Records(w.t.Context(), evidence.Filter{}, func(r *evidence.Record) bool {
+		all = append(all, *r)
+		return true
+	}))
+	return all
+}
+
+// Looks are the records of looks, of refusals and of bundles taken.
+func (w *World) Looks() []evidence.Record {
+	w.t.Helper()
+	return slices.DeleteFunc(w.Records(), func(r evidence.Record) bool {
+		return r.Type != evidence.TypeRead && r.Type != evidence.TypeExported && r.Type != evidence.TypeRejected
+	})
+}
+
+// Alter changes an object as the owner of the folder can.
+func (w *World) Alter(key string, change func([]byte) []byte) {
+	w.t.Helper()
+	path := filepath.Join(w.Path, filepath.FromSlash(key))
+	body, err := os.ReadFile(path) // #nosec G304 -- of the test's own folder
+	w.must(err)
+	changed := change(slices.Clone(body))
+	if slices.Equal(changed, body) {
+		w.t.Fatalf("%s was not altered", key)
+	}
+	w.must(os.Chmod(path, 0o600))
+	w.must(os.WriteFile(path, changed, 0o600))
+}
+
+// Remove removes an object.
+func (w *World) Remove(key string) {
+	w.t.Helper()
+	w.must(os.Remove(filepath.Join(w.Path, filepath.FromSlash(key))))
+}
+
+// Auditor is somebody who audits these connections.
+func Auditor(connections ...string) *identity.Principal {
+	p := &identity.Principal{Subject: "audrey", Issuer: "https://id.example.org", Name: "Audrey", Roles: map[string][]identity.Role{}}
+	for _, name := range connections {
+		p.Roles[name] = []identity.Role{identity.Auditor}
+	}
+	return p
+}
+
+// Meta is of a request of a page.
+var Meta = gateway.Meta{RequestID: "r-1", RemoteAddr: "192.0.2.1:1", Transport: "page"}
+
+// rejects records refusals as gateway.Gateway does.
+type rejects struct{ log *evidence.Log }
+
+// Reject implements audit.Rejecter.
+func (r rejects) Reject(ctx context.Context, p *identity.Principal, problem *gateway.Problem, m gateway.Meta, connection string) *gateway.Problem {
+	receipt, err := r.log.Append(ctx, &evidence.Record{Type: evidence.TypeRejected, Connection: connection, Actor: gateway.ActorOf(p, m),
+		Result: &evidence.Result{Status: "refused", Code: string(problem.Code), Affected: -1}})
+	if err != nil {
+		return &gateway.Problem{Code: gateway.CodeEvidence}
+	}
+	problem.RecordingID = receipt.RecordID
+	return problem
+}
+
+// indexOf is the world's index, whichever is open.
+type indexOf struct{ w *World }
+
+func (i indexOf) Search(ctx context.Context, q index.Query) (*index.Page, error) {
+	page, err := i.w.Index.Search(ctx, q)
+	if err == nil && i.w.Poison != nil {
+		i.w.Poison(q, page)
+	}
+	return page, err
+}
+func (i indexOf) Refresh(ctx context.Context) error { return i.w.Index.Refresh(ctx) }
+func (i indexOf) State() index.State                { return i.w.Index.State() }
+
+// bundles are those of the store, as a gateway's process gives them.
+type bundles struct {
+	w   *World
+	cfg bundle.Config
+}
+
+// Days implements audit.Bundles.
+func (b *bundles) Days(ctx context.Context) (days []audit.Day, err error) {
+	err = b.w.Store.List(ctx, bundle.Prefix, "", func(e worm.Entry) bool {
+		day, err := time.Parse("bundles/2006/01/02.zip", e.Key)
+		if err == nil {
+			days = append(days, audit.Day{Day: day, Size: e.Size, Stored: e.Modified})
+		}
+		return true
+	})
+	slices.Reverse(days)
+	return days, err
+}
+
+// Open implements audit.Bundles.
+func (b *bundles) Open(ctx context.Context, day time.Time) (io.ReadCloser, int64, error) {
+	body, entry, err := b.w.Store.Open(ctx, bundle.Key(day))
+	return body, entry.Size, err
+}
+
+// Make implements audit.Bundles.
+func (b *bundles) Make(ctx context.Context, f evidence.Filter, out io.Writer) error {
+	cfg := b.cfg
+	cfg.Filter = f
+	_, err := bundle.Build(ctx, cfg, out)
+	return err
+}
