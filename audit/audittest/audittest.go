@@ -11,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-sql/chaperone/audit"
@@ -33,7 +35,6 @@ type World struct {
 	// Path is the folder of the store, IndexPath the file of the index.
 	Path, IndexPath string
 	Store           *Store
-	Signer          *evidence.Signer
 	Trusted         note.Verifiers
 	// Identity opens what is sealed.
 	Identity string
@@ -42,10 +43,14 @@ type World struct {
 	Index   *index.Index
 	Service *audit.Service
 
+	// Eve signs with an auditor's key, which Trusted has, too; Other with that of
+	// another gateway.
+	Eve, Other *evidence.Signer
 	// Poison, if set, changes what the index says.
 	Poison func(q index.Query, page *index.Page)
 
-	now atomic.Int64
+	auditors []age.Recipient
+	now      atomic.Int64
 }
 
 // Store is a store that can be down for writers or for readers.
@@ -78,16 +83,21 @@ func New(t testing.TB, gateways int) *World {
 	store, err := dir.New(dir.Config{Path: w.Path})
 	w.must(err)
 	w.Store = &Store{Store: store}
-	var keys string
-	w.Signer, w.Trusted, keys = w.Keys("gw-key")
+	signer, key := w.Signer("gw-key")
+	eve, eves := w.Signer("auditor-eve")
+	second, seconds := w.Signer("gw-key-2")
+	w.Eve, w.Other = eve, second
+	keys := strings.Join([]string{key, eves, seconds}, "\n")
+	w.Trusted, err = evidence.ParseVerifiers([]byte(keys))
+	w.must(err)
 	private, recipient, err := evidence.GenerateIdentity(false)
 	w.must(err)
 	w.Identity = private.Reveal()
-	auditors, err := evidence.ParseRecipients(recipient)
+	w.auditors, err = evidence.ParseRecipients(recipient)
 	w.must(err)
 	for i := range gateways {
-		l, err := evidence.Open(t.Context(), evidence.Config{Store: w.Store, Name: fmt.Sprintf("gw-%d", i), Signer: w.Signer,
-			Auditors: auditors, GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour,
+		l, err := evidence.Open(t.Context(), evidence.Config{Store: w.Store, Name: fmt.Sprintf("gw-%d", i), Signer: signer,
+			Auditors: w.auditors, GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour,
 			RetryWindow: 300 * time.Millisecond, Clock: w.Now, Logger: slog.New(slog.DiscardHandler)})
 		w.must(err)
 		w.Logs = append(w.Logs, l)
@@ -100,7 +110,7 @@ func New(t testing.TB, gateways int) *World {
 	w.OpenIndex()
 	t.Cleanup(func() { w.must(w.Index.Close()) })
 	w.Service, err = audit.New(audit.Config{Index: indexOf{w}, Reader: w.Reader(), Log: w.Logs[0], Rejects: rejects{w.Logs[0]},
-		Bundles: &bundles{w, bundle.Config{Store: w.Store, Trusted: w.Trusted, Signer: w.Signer, Keys: []byte(keys), Maker: "a test", Clock: w.Now}},
+		Bundles: &bundles{w, bundle.Config{Store: w.Store, Trusted: w.Trusted, Signer: signer, Keys: []byte(keys), Maker: "a test", Clock: w.Now}},
 		Logger:  slog.New(slog.DiscardHandler), Clock: w.Now, Temp: t.TempDir()})
 	w.must(err)
 	return w
@@ -113,16 +123,14 @@ func (w *World) must(err error) {
 	}
 }
 
-// Keys makes a signing key.
-func (w *World) Keys(name string) (*evidence.Signer, note.Verifiers, string) {
+// Signer makes a signing key, and gives its public line.
+func (w *World) Signer(name string) (*evidence.Signer, string) {
 	w.t.Helper()
 	private, public, err := evidence.GenerateSigner(name)
 	w.must(err)
 	signer, err := evidence.ParseSigner(private)
 	w.must(err)
-	trusted, err := evidence.ParseVerifiers([]byte(public))
-	w.must(err)
-	return signer, trusted, public
+	return signer, public
 }
 
 // Now is the clock of everything here.
@@ -179,6 +187,46 @@ func (w *World) Ask(gateway int, connection, session string, change ...func(inte
 	q.Intent, q.IntentIn = w.Append(gateway, intent)
 	q.Outcome, q.OutcomeIn = w.Append(gateway, outcome)
 	return q
+}
+
+// Forge stores a log that nobody's gateway wrote, announced by one signer and
+// signed by another, with a query in it.
+func (w *World) Forge(announced, signer *evidence.Signer, connection, session string) Query {
+	w.t.Helper()
+	folder, err := dir.New(dir.Config{Path: w.t.TempDir()})
+	w.must(err)
+	elsewhere := &World{t: w.t, Store: &Store{Store: folder}}
+	elsewhere.now.Store(w.now.Load())
+	l, err := evidence.Open(w.t.Context(), evidence.Config{Store: elsewhere.Store, Name: "forger", Signer: announced, Auditors: w.auditors,
+		GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour, Clock: elsewhere.Now, Logger: slog.New(slog.DiscardHandler)})
+	w.must(err)
+	elsewhere.Logs = append(elsewhere.Logs, l)
+	q := elsewhere.Ask(0, connection, session)
+	w.must(l.Close(w.t.Context()))
+	for _, key := range elsewhere.Objects() {
+		o, err := elsewhere.Store.Get(w.t.Context(), key, 1<<20)
+		w.must(err)
+		if strings.Contains(key, "/segments/") {
+			// The checkpoint is a signed note at the end: docs/evidence-format.md, "Segment".
+			head, rest, _ := strings.Cut(string(o.Body), "\n"+announced.Name()+"/")
+			text, _, _ := strings.Cut(rest, "\n\n")
+			signed, err := note.Sign(&note.Note{Text: signer.Name() + "/" + text + "\n"}, signer)
+			w.must(err)
+			o.Body = append([]byte(head+"\n"), signed...)
+		}
+		w.must(w.Store.Create(w.t.Context(), key, o.Body))
+	}
+	return q
+}
+
+// Objects are the keys of all objects.
+func (w *World) Objects() (keys []string) {
+	w.t.Helper()
+	w.must(w.Store.List(w.t.Context(), "", "", func(e worm.Entry) bool {
+		keys = append(keys, e.Key)
+		return true
+	}))
+	return keys
 }
 
 // Records are all that the store holds.

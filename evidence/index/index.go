@@ -54,7 +54,9 @@ type Config struct {
 
 const (
 	// version is of the file's form; another one is thrown away.
-	version = 1
+	version = 2
+	// maxDamaged bounds State.Damaged: a forged log may have any number of segments.
+	maxDamaged = 1000
 	// lockTimeout bounds the wait for another process that uses the file.
 	lockTimeout = 2 * time.Second
 	// sumSuffix names the file with the digest of a closed index.
@@ -67,6 +69,7 @@ var (
 	bucketWriters  = []byte("writers")  // name: cursor
 	bucketNumbers  = []byte("numbers")  // number: name
 	bucketPostings = []byte("postings") // term, time, number, sequence: place, see postings.go
+	bucketDamaged  = []byte("damaged")  // segment: why it was left out
 )
 
 // errDamaged: the file is not what this package wrote.
@@ -97,7 +100,8 @@ type State struct {
 	UpTo time.Time
 	// Records counts what has been indexed by this process.
 	Records int64
-	// Damaged are segments that do not verify and were left out, with the reason.
+	// Damaged are segments that do not verify and were left out, with the reason:
+	// the first 1000 of them.
 	Damaged map[string]string
 }
 
@@ -203,9 +207,9 @@ func (ix *Index) prepare(db *bolt.DB) error {
 			if err := json.Unmarshal(b.Get(bucketMeta), &m); err != nil || m != mine {
 				return errors.New("it is of another store or version")
 			}
-			return nil
+			return ix.recall(tx)
 		}
-		for _, name := range [][]byte{bucketMeta, bucketWriters, bucketNumbers, bucketPostings} {
+		for _, name := range [][]byte{bucketMeta, bucketWriters, bucketNumbers, bucketPostings, bucketDamaged} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -215,6 +219,18 @@ func (ix *Index) prepare(db *bolt.DB) error {
 			return err
 		}
 		return tx.Bucket(bucketMeta).Put(bucketMeta, text)
+	})
+}
+
+// recall reads what was left out of the index before.
+func (ix *Index) recall(tx *bolt.Tx) error {
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	return tx.Bucket(bucketDamaged).ForEach(func(segment, why []byte) error {
+		if len(ix.state.Damaged) < maxDamaged {
+			ix.state.Damaged[string(segment)] = string(why)
+		}
+		return nil
 	})
 }
 

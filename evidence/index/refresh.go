@@ -149,7 +149,9 @@ func (ix *Index) follow(ctx context.Context, name string) error {
 		if !errors.Is(err, evidence.ErrInvalid) {
 			break
 		}
-		f.skip(err)
+		if err := f.skip(err); err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err
@@ -264,12 +266,29 @@ func (f *follower) flush() error {
 	return nil
 }
 
-// skip goes on behind a segment that does not verify. It is remembered and
-// looked at again by the next process only: what is stored does not change.
-func (f *follower) skip(why error) {
-	f.ix.state.Lock()
-	f.ix.state.Damaged[fmt.Sprintf("evidence/%s/segments/%016d", f.name, f.c.Segment)] = why.Error()
-	f.ix.state.Unlock()
+// skip goes on behind a segment that does not verify. The file remembers it, for
+// as long as the segment is left out of it: what is stored does not change.
+func (f *follower) skip(why error) error {
+	segment := fmt.Sprintf("evidence/%s/segments/%016d", f.name, f.c.Segment)
 	f.c.Segment++
 	f.c.Gap = true
+	return f.ix.update(func(tx *bolt.Tx) error {
+		if f.ix.damaged(segment, why) {
+			if err := tx.Bucket(bucketDamaged).Put([]byte(segment), []byte(why.Error())); err != nil {
+				return err
+			}
+		}
+		return putCursor(tx, f.name, f.c)
+	})
+}
+
+// damaged notes a damaged segment, and reports whether there is room for it.
+func (ix *Index) damaged(segment string, why error) bool {
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	if len(ix.state.Damaged) >= maxDamaged {
+		return false
+	}
+	ix.state.Damaged[segment] = why.Error()
+	return true
 }
