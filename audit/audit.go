@@ -212,8 +212,6 @@ func (s *Service) problem(err error) error {
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.Is(err, index.ErrCursor):
-		return &gateway.Problem{Code: gateway.CodeMalformed, Detail: "This is not the address of a further page."}
 	case errors.Is(err, worm.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &gateway.Problem{Code: gateway.CodeEvidence, Retryable: true, RetryAfter: 2 * time.Second,
 			Detail: "The store of the evidence cannot be read now."}

@@ -50,6 +50,10 @@ func (s *Service) Search(ctx context.Context, p *identity.Principal, q index.Que
 	}
 	s.refresh(ctx)
 	page, err := s.cfg.Index.Search(ctx, q)
+	if errors.Is(err, index.ErrCursor) {
+		return nil, s.cfg.Rejects.Reject(ctx, p, &gateway.Problem{Code: gateway.CodeMalformed,
+			Detail: "This is not the place of a further page."}, m, "")
+	}
 	if err != nil {
 		return nil, s.problem(err)
 	}
