@@ -77,6 +77,11 @@ func (s *Server) auditSearch(c *fiber.Ctx, v *visit) error {
 	query, err := page.Form.query()
 	if err != nil {
 		page.Complaint = sentence(err.Error())
+		for _, given := range values {
+			if !utf8.ValidString(given[0]) {
+				page.Form = searchForm{} // what is no text cannot be given back
+			}
+		}
 		if !audit.May(v.principal) {
 			return s.reject(&v.call, &gateway.Problem{Code: gateway.CodeForbidden, Detail: "Only auditors may look at evidence."})
 		}

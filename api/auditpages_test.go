@@ -45,7 +45,7 @@ func inert(t *testing.T, name string, a answer) {
 	if len(a.body) > mostPage {
 		t.Errorf("%s has %d bytes", name, len(a.body))
 	}
-	if !utf8.Valid(a.body) || bytes.Count(a.body, []byte("\n")) == len(a.body) {
+	if !utf8.Valid(a.body) {
 		t.Errorf("%s is not UTF-8", name)
 	}
 	var open []string
@@ -92,7 +92,7 @@ func seen(t *testing.T, name, text string) {
 	t.Helper()
 	for _, r := range text {
 		if hidden(r) {
-			t.Fatalf("%s holds U+%04X as it is", name, r)
+			t.Fatalf("%s holds U+%04X as it is, in %.300q", name, r, text)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestAuditPages_Hostile(t *testing.T) {
 		many int
 	}{
 		"markup":              {func() string { return hostile }, 3},
-		"a MiB each":          {func() string { return strings.Repeat("<x\u202e", 1<<20/5) }, 1},
+		"300 KiB each":        {func() string { return strings.Repeat("<x\u202e", 60<<10) }, 1},
 		"thousands":           {func() string { return `<b>"` }, 5000},
 		"nothing":             {func() string { return "" }, 1},
 		"invalid UTF-8":       {func() string { return "\xff<\xc0\x80\xed\xa0\x80" }, 2},
@@ -163,7 +163,7 @@ func TestAuditPages_Hostile(t *testing.T) {
 			}
 			q := hostileQuery(w, session, c.text, c.many)
 			for path, status := range map[string]int{"/audit": 200, "/audit?type=": 200, "/audit/queries/" + q.ID: 200, "/audit/sessions/" + url.PathEscape(session): 200,
-				"/audit/bundles": 200, "/audit/queries/x": 404, "/audit/sessions/" + url.PathEscape(c.text()+"x")[:min(2000, len(url.PathEscape(c.text()+"x")))]: 0} {
+				"/audit/bundles": 200, "/audit/queries/x": 404, "/audit/sessions/" + url.PathEscape(c.text()[:min(800, len(c.text()))]+"x"): 0} {
 				a := f.page("all", path)
 				if status != 0 && a.StatusCode != status {
 					t.Errorf("%.60s: %d", path, a.StatusCode)
@@ -248,7 +248,7 @@ func TestAuditPages_Damage(t *testing.T) {
 	}
 }
 
-// A forged log of thousands of segments does not make a page of thousands of lines.
+// A forged log of any number of segments does not make a page of as many lines.
 func TestAuditPages_ManyDamaged(t *testing.T) {
 	f, w := auditServer(t)
 	own, _ := w.Signer("gw-key")
@@ -257,7 +257,7 @@ func TestAuditPages_ManyDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 4; i < 1500; i++ {
+	for i := 4; i < 60; i++ {
 		if err := w.Store.Create(t.Context(), fmt.Sprintf("%s%016d", q.OutcomeIn[:len(q.OutcomeIn)-16], i), o.Body); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestAuditPages_ManyDamaged(t *testing.T) {
 	must(w.Index.Refresh(t.Context()))
 	a := f.page("all", "/audit?type=")
 	inert(t, "the search", a)
-	if n := strings.Count(string(a.body), "does not verify</strong>"); n == 0 || n > 20 || !strings.Contains(string(a.body), "more segments") {
+	if n := strings.Count(string(a.body), "does not verify</strong>"); n != 21 || !strings.Contains(string(a.body), "Each of 40 more segments") {
 		t.Errorf("%d damaged segments are named", n)
 	}
 }
