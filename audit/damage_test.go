@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,57 @@ func TestRemovedSegment(t *testing.T) {
 	must(t, w.Index.Refresh(t.Context()))
 	w.Remove(q.OutcomeIn)
 	checkDamage(t, w, q)
+}
+
+// A segment that was removed before the index was made hides what is behind it, and
+// the search says so; one that is late, or that a crash left, is no damage.
+func TestGapIsTold(t *testing.T) {
+	w := audittest.New(t, 1)
+	w.Ask(0, "clinic", "crew-1")
+	q := w.Ask(0, "billing", "crew-2")
+	w.Ask(0, "clinic", "crew-3")
+	kept := w.Take(q.OutcomeIn)
+	damaged := func() string {
+		results, err := w.Service.Search(t.Context(), all, index.Query{Filter: evidence.Filter{SessionID: "crew-1"}}, audittest.Meta)
+		must(t, err)
+		if len(results.Found) != 2 {
+			t.Errorf("what is before the gap is not found: %d", len(results.Found))
+		}
+		return results.State.Damaged[q.OutcomeIn]
+	}
+	if why := damaged(); why != "" {
+		t.Errorf("it may be on its way: %q", why)
+	}
+	w.Pass(2 * time.Minute)
+	if why := damaged(); !strings.Contains(why, "the log goes on") {
+		t.Errorf("nothing is said of the gap: %q", why)
+	}
+	must(t, w.Store.Store.Create(t.Context(), q.OutcomeIn, kept))
+	w.Pass(10 * time.Minute) // silent logs are looked at less often
+	if why := damaged(); why != "" {
+		t.Errorf("it is there again: %q", why)
+	}
+	results, err := w.Service.Search(t.Context(), all, index.Query{Filter: evidence.Filter{SessionID: "crew-3"}}, audittest.Meta)
+	must(t, err)
+	if len(results.Found) != 2 {
+		t.Errorf("what was behind the gap is not found: %d", len(results.Found))
+	}
+}
+
+// What a crash left behind a gap, and the next start told of, is no damage.
+func TestStrandedIsNoDamage(t *testing.T) {
+	w := audittest.New(t, 1)
+	q := w.Ask(0, "billing", "crew-2")
+	w.Ask(0, "clinic", "crew-3")
+	w.Take(q.OutcomeIn)
+	w.Pass(10 * time.Minute)
+	w.Restart("gw-0")
+	w.Pass(10 * time.Minute)
+	results, err := w.Service.Search(t.Context(), all, index.Query{}, audittest.Meta)
+	must(t, err)
+	if len(results.State.Damaged) != 0 {
+		t.Errorf("%v", results.State.Damaged)
+	}
 }
 
 func checkDamage(t *testing.T, w *audittest.World, q audittest.Query) {

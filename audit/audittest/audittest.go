@@ -49,6 +49,7 @@ type World struct {
 	// Poison, if set, changes what the index says.
 	Poison func(q index.Query, page *index.Page)
 
+	signer   *evidence.Signer
 	auditors []age.Recipient
 	now      atomic.Int64
 }
@@ -95,17 +96,9 @@ func New(t testing.TB, gateways int) *World {
 	w.Identity = private.Reveal()
 	w.auditors, err = evidence.ParseRecipients(recipient)
 	w.must(err)
+	w.signer = signer
 	for i := range gateways {
-		l, err := evidence.Open(t.Context(), evidence.Config{Store: w.Store, Name: fmt.Sprintf("gw-%d", i), Signer: signer,
-			Auditors: w.auditors, GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour,
-			RetryWindow: 300 * time.Millisecond, Clock: w.Now, Logger: slog.New(slog.DiscardHandler)})
-		w.must(err)
-		w.Logs = append(w.Logs, l)
-		t.Cleanup(func() {
-			ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-			defer stop()
-			_ = l.Close(ctx)
-		})
+		w.Logs = append(w.Logs, w.open(fmt.Sprintf("gw-%d", i)))
 	}
 	w.OpenIndex()
 	t.Cleanup(func() { w.must(w.Index.Close()) })
@@ -114,6 +107,21 @@ func New(t testing.TB, gateways int) *World {
 		Logger:  slog.New(slog.DiscardHandler), Clock: w.Now, Temp: t.TempDir()})
 	w.must(err)
 	return w
+}
+
+// open starts a gateway's log.
+func (w *World) open(name string) *evidence.Log {
+	w.t.Helper()
+	l, err := evidence.Open(w.t.Context(), evidence.Config{Store: w.Store, Name: name, Signer: w.signer, Auditors: w.auditors,
+		GatewayVersion: "test", ConfigDigest: "x", Heartbeat: time.Hour, Observe: time.Hour, RetryWindow: 300 * time.Millisecond,
+		Clock: w.Now, Logger: slog.New(slog.DiscardHandler)})
+	w.must(err)
+	w.t.Cleanup(func() {
+		ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		_ = l.Close(ctx)
+	})
+	return l
 }
 
 func (w *World) must(err error) {
@@ -264,7 +272,23 @@ func (w *World) Alter(key string, change func([]byte) []byte) {
 // Remove removes an object.
 func (w *World) Remove(key string) {
 	w.t.Helper()
-	w.must(os.Remove(filepath.Join(w.Path, filepath.FromSlash(key))))
+	w.Take(key)
+}
+
+// Take removes an object and gives it.
+func (w *World) Take(key string) []byte {
+	w.t.Helper()
+	path := filepath.Join(w.Path, filepath.FromSlash(key))
+	body, err := os.ReadFile(path) // #nosec G304 -- of the test's own folder
+	w.must(err)
+	w.must(os.Remove(path))
+	return body
+}
+
+// Restart starts another writer of an instance, as after a crash.
+func (w *World) Restart(name string) {
+	w.t.Helper()
+	w.Logs = append(w.Logs, w.open(name))
 }
 
 // Auditor is somebody who audits these connections.

@@ -37,6 +37,7 @@ import (
 type Reader interface {
 	Names(ctx context.Context) ([]string, error)
 	Entries(ctx context.Context, writer string, from uint64, yield func(segment uint64, records []evidence.Record) error) error
+	Beyond(ctx context.Context, writer string, missing uint64) (string, error)
 }
 
 // Config is what an Index is made of.
@@ -89,7 +90,8 @@ type Index struct {
 	state struct {
 		sync.Mutex
 		State
-		due map[string]time.Time // when a silent writer is looked at again
+		due  map[string]time.Time // when a silent writer is looked at again
+		gaps map[string]gap       // by writer: where its log breaks off, though it goes on behind
 	}
 }
 
@@ -100,8 +102,9 @@ type State struct {
 	UpTo time.Time
 	// Records counts what has been indexed by this process.
 	Records int64
-	// Damaged are segments that do not verify and were left out, with the reason:
-	// the first 1000 of them.
+	// Damaged are segments that do not verify and were left out, and those that are
+	// missing within a log, which is left out from there on, with the reason: the
+	// first 1000 of them.
 	Damaged map[string]string
 }
 
@@ -111,7 +114,7 @@ type State struct {
 func Open(cfg Config) (*Index, error) {
 	ix := &Index{cfg: cfg, refreshing: make(chan struct{}, 1)}
 	ix.state.Damaged = make(map[string]string)
-	ix.state.due = make(map[string]time.Time)
+	ix.state.due, ix.state.gaps = make(map[string]time.Time), make(map[string]gap)
 	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
@@ -258,6 +261,7 @@ func (ix *Index) rebuild(why error) error {
 	ix.state.Lock()
 	ix.state.UpTo = time.Time{}
 	clear(ix.state.due)
+	clear(ix.state.gaps)
 	clear(ix.state.Damaged)
 	ix.state.Unlock()
 	return ix.fresh()

@@ -22,6 +22,8 @@ const (
 	batch = 4096
 	// longestPause bounds how long a writer that has been silent is not looked at.
 	longestPause = 10 * time.Minute
+	// settled is how long after its last record a log's end is taken for one.
+	settled = time.Minute
 )
 
 // cursor is how far a writer's log is indexed.
@@ -43,6 +45,9 @@ func (ix *Index) State() State {
 	defer ix.state.Unlock()
 	s := ix.state.State
 	s.Damaged = maps.Clone(s.Damaged)
+	for _, g := range ix.state.gaps {
+		s.Damaged[g.segment] = g.why
+	}
 	return s
 }
 
@@ -156,11 +161,38 @@ func (ix *Index) follow(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := ix.look(ctx, name, f.c); err != nil {
+		return err
+	}
 	if !f.c.Last.IsZero() {
 		now := ix.cfg.Clock()
 		ix.state.Lock()
 		ix.state.due[name] = now.Add(min(now.Sub(f.c.Last)/20, longestPause))
 		ix.state.Unlock()
+	}
+	return nil
+}
+
+// gap is a segment that is not there although its log goes on behind it.
+type gap struct{ segment, why string }
+
+// look finds out whether a silent log goes on behind its end. Segments that are on
+// their way can overtake one another for a moment, so an end is looked at only
+// once it has been one for a while. The index stays before the gap: a segment that
+// was only late is indexed when it comes.
+func (ix *Index) look(ctx context.Context, name string, c cursor) error {
+	why := ""
+	if !c.Closed && ix.cfg.Clock().Sub(c.Last) > settled {
+		var err error
+		if why, err = ix.cfg.Reader.Beyond(ctx, name, c.Segment); err != nil {
+			return err
+		}
+	}
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	delete(ix.state.gaps, name)
+	if why != "" && len(ix.state.gaps) < maxDamaged {
+		ix.state.gaps[name] = gap{fmt.Sprintf("evidence/%s/segments/%016d", name, c.Segment), why}
 	}
 	return nil
 }
