@@ -1,15 +1,21 @@
 package audit_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"filippo.io/age"
 
+	"github.com/chaperone-sql/chaperone/audit"
 	"github.com/chaperone-sql/chaperone/audit/audittest"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
@@ -245,5 +251,157 @@ func TestNotFoundIsOneAnswer(t *testing.T) {
 				t.Errorf("%s %.40q: sealed is %.80q", what, id, secret.Comment)
 			}
 		}
+	}
+}
+
+// A look at what some record has in clear is recorded in clear; any other sealed.
+func TestWhatWasAskedFor(t *testing.T) {
+	w, clinic, _, _ := planted(t)
+	s, ctx := w.Service, t.Context()
+	last := func() evidence.Record {
+		looks := w.Looks()
+		return looks[len(looks)-1]
+	}
+	meta := audittest.Meta
+	meta.Origin = "cross-site"
+	for _, c := range []struct {
+		f     evidence.Filter
+		found int
+	}{
+		{evidence.Filter{Principal: "crew-7"}, 6},
+		{evidence.Filter{Patient: "mrn:tok_1", Status: "succeeded"}, 3},
+		{evidence.Filter{Principal: "Mrs Quagmire"}, 0},
+		{evidence.Filter{Principal: "crew-7", Patient: "Mrs Quagmire"}, 0}, // one of the two is nobody's
+	} {
+		r, err := s.Search(ctx, audittest.Auditor("*"), index.Query{Filter: c.f}, meta)
+		must(t, err)
+		look := last()
+		text, err := json.Marshal(look)
+		must(t, err)
+		if len(r.Found) != c.found || look.ID != r.Recorded || look.Data["found"] != strconv.Itoa(c.found) || look.Data["followed_from"] != "cross-site" {
+			t.Errorf("%+v: %d found, recorded as %+v", c.f, len(r.Found), look)
+		}
+		if sealed := len(look.Sealed) > 0; sealed != (c.found == 0) || strings.Contains(string(text), "Quagmire") || !sealed && look.Data["asked_principal"] != c.f.Principal {
+			t.Errorf("%+v is recorded as %s", c.f, text)
+		}
+	}
+	c, err := s.Query(ctx, audittest.Auditor("*"), clinic.ID, meta)
+	must(t, err)
+	if look := last(); look.ID != c.Recorded || look.QueryID != clinic.ID || look.Connection != "clinic" || look.Data["asked_query"] != clinic.ID {
+		t.Errorf("recorded as %+v", look)
+	}
+	w.Pass(time.Second)
+	// The next look shows this one; so it does to the connection's own auditor.
+	c, err = s.Query(ctx, audittest.Auditor("clinic"), clinic.ID, meta)
+	must(t, err)
+	if len(c.Records) != 3 || c.Records[2].Type != evidence.TypeRead {
+		t.Errorf("the chain has %d records", len(c.Records))
+	}
+}
+
+// Of a session on several connections each auditor sees his own queries, counted
+// and paged as if there were no others.
+func TestMixedSession(t *testing.T) {
+	w := audittest.New(t, 2)
+	var clinic, both []string
+	for i := range 2*audit.SessionPage + 5 {
+		q := w.Ask(i%2, []string{"clinic", "billing", "lab"}[i%3], "crew-1").ID
+		if i%3 == 0 {
+			clinic = append(clinic, q)
+		}
+		if i%3 != 2 {
+			both = append(both, q)
+		}
+	}
+	for name, c := range map[string]struct {
+		p    *identity.Principal
+		want []string
+	}{"one": {audittest.Auditor("clinic"), clinic}, "two": {audittest.Auditor("billing", "clinic"), both}} {
+		var got []string
+		for part, parts := 1, 1; part <= parts; part++ {
+			s, err := w.Service.Session(t.Context(), c.p, "crew-1", part, audittest.Meta)
+			must(t, err)
+			if s.Queries != len(c.want) || s.Page != part || (part == 1) != s.Before.IsZero() {
+				t.Errorf("%s: part %d is %d of %d with %d queries, after %v", name, part, s.Page, s.Pages, s.Queries, s.Before)
+			}
+			parts = s.Pages
+			for _, chain := range s.Chains {
+				got = append(got, chain.QueryID)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d queries, want %d", name, len(got), len(c.want))
+		}
+	}
+	// Parts that there are not are the nearest ones that there are.
+	for part, want := range map[int]int{-1 << 62: 1, 0: 1, 1 << 62: 1} {
+		if s, err := w.Service.Session(t.Context(), audittest.Auditor("clinic"), "crew-1", part, audittest.Meta); err != nil || s.Page != want {
+			t.Errorf("part %d: %+v %v", part, s, err)
+		}
+	}
+	// A look at a session of several connections is in none's records.
+	if _, err := w.Service.Session(t.Context(), audittest.Auditor("billing", "clinic"), "crew-1", 1, audittest.Meta); err != nil {
+		t.Fatal(err)
+	}
+	looks := w.Looks()
+	if look := looks[len(looks)-1]; look.Connection != "" || look.SessionID != "crew-1" {
+		t.Errorf("recorded in %q: %+v", look.Connection, look)
+	}
+}
+
+// A query whose records name two connections is shown to auditors of both only.
+func TestQueryOfTwoConnections(t *testing.T) {
+	w := audittest.New(t, 1)
+	q := w.Ask(0, "clinic", "crew-1", func(_, outcome *evidence.Record) { outcome.Connection = "billing" })
+	for _, name := range []string{"clinic", "billing"} {
+		if _, err := w.Service.Query(t.Context(), audittest.Auditor(name), q.ID, audittest.Meta); codeOf(err) != gateway.CodeNotFound {
+			t.Errorf("to the auditor of %s: %v", name, err)
+		}
+	}
+	if c, err := w.Service.Query(t.Context(), audittest.Auditor("billing", "clinic"), q.ID, audittest.Meta); err != nil || len(c.Records) < 2 {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// The bundle that is given is one that verifies, and one is made at a time.
+func TestNewBundle(t *testing.T) {
+	w, _, _, _ := planted(t)
+	until := w.Now()
+	w.Pass(time.Second)
+	f := evidence.Filter{Since: until.Add(-time.Hour), Until: until, Connection: "billing"}
+	body, size, err := w.Service.NewBundle(t.Context(), audittest.Auditor("*"), f, audittest.Meta)
+	must(t, err)
+	text, err := io.ReadAll(body)
+	must(t, errors.Join(err, body.Close()))
+	archive, err := zip.NewReader(bytes.NewReader(text), size)
+	must(t, err)
+	if len(archive.File) < 4 || int64(len(text)) != size {
+		t.Errorf("%d files, %d of %d bytes", len(archive.File), len(text), size)
+	}
+	looks := w.Looks()
+	if look := looks[len(looks)-1]; look.Type != evidence.TypeExported || look.Data["asked_connection"] != "billing" || look.Data["since"] == "" || look.Data["bytes"] != strconv.FormatInt(size, 10) {
+		t.Errorf("recorded as %+v", look)
+	}
+	for name, f := range map[string]evidence.Filter{
+		"no period": {}, "no end": {Since: until.Add(-time.Hour)}, "no begin": {Until: until}, "backwards": {Since: until, Until: until.Add(-time.Hour)},
+		"empty": {Since: until, Until: until}, "not over": {Since: until, Until: w.Now().Add(time.Hour)},
+	} {
+		if body, _, err := w.Service.NewBundle(t.Context(), audittest.Auditor("*"), f, audittest.Meta); body != nil || codeOf(err) != gateway.CodeMalformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	left, err := os.ReadDir(w.Temp)
+	must(t, err)
+	if len(left) != 0 {
+		t.Errorf("left on disk: %v", left)
+	}
+	// A filter that nobody's record has is sealed.
+	f.Connection = "Mrs Quagmire"
+	body, _, err = w.Service.NewBundle(t.Context(), audittest.Auditor("*"), f, audittest.Meta)
+	must(t, err)
+	must(t, body.Close())
+	looks = w.Looks()
+	if text, _ := json.Marshal(looks[len(looks)-1]); strings.Contains(string(text), "Quagmire") || len(looks[len(looks)-1].Sealed) == 0 {
+		t.Errorf("recorded as %s", text)
 	}
 }

@@ -76,6 +76,7 @@ func (s *Service) NewBundle(ctx context.Context, p *identity.Principal, f eviden
 	if err != nil {
 		return nil, 0, s.problem(err)
 	}
+	s.refresh(ctx)
 	known, err := s.exists(ctx, f)
 	if err == nil {
 		_, err = s.record(ctx, p, look{what: "new bundle", taken: true, asked: askedFilter(f), known: known,

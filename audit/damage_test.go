@@ -245,6 +245,13 @@ func TestPoisonedIndex(t *testing.T) {
 			t.Errorf("the search shows the index's words instead of the record's: %+v", f.Hit)
 		}
 	}
+	results, err = w.Service.Search(t.Context(), p, index.Query{}, audittest.Meta)
+	must(t, err)
+	for _, f := range results.Found {
+		if f.Record != nil && f.Record.Connection != "clinic" {
+			t.Errorf("the search shows another connection's record: %+v", f.Record)
+		}
+	}
 	session, err := w.Service.Session(t.Context(), all, "crew-1", 1, audittest.Meta)
 	must(t, err)
 	for _, c := range session.Chains {

@@ -34,8 +34,10 @@ type World struct {
 	t testing.TB
 	// Path is the folder of the store, IndexPath the file of the index.
 	Path, IndexPath string
-	Store           *Store
-	Trusted         note.Verifiers
+	// Temp is where the Service makes bundles.
+	Temp    string
+	Store   *Store
+	Trusted note.Verifiers
 	// Identity opens what is sealed.
 	Identity string
 	// Logs are those of the gateways; the first records looks.
@@ -79,7 +81,7 @@ func (s *Store) Get(ctx context.Context, key string, limit int64) (worm.Object, 
 // New makes a world with some gateways.
 func New(t testing.TB, gateways int) *World {
 	t.Helper()
-	w := &World{t: t, Path: t.TempDir(), IndexPath: filepath.Join(t.TempDir(), "index.db")}
+	w := &World{t: t, Path: t.TempDir(), IndexPath: filepath.Join(t.TempDir(), "index.db"), Temp: t.TempDir()}
 	w.now.Store(time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC).UnixNano())
 	store, err := dir.New(dir.Config{Path: w.Path})
 	w.must(err)
@@ -104,7 +106,7 @@ func New(t testing.TB, gateways int) *World {
 	t.Cleanup(func() { w.must(w.Index.Close()) })
 	w.Service, err = audit.New(audit.Config{Index: indexOf{w}, Reader: w.Reader(), Log: w.Logs[0], Rejects: rejects{w.Logs[0]},
 		Bundles: &bundles{w, bundle.Config{Store: w.Store, Trusted: w.Trusted, Signer: signer, Keys: []byte(keys), Maker: "a test", Clock: w.Now}},
-		Logger:  slog.New(slog.DiscardHandler), Clock: w.Now, Temp: t.TempDir()})
+		Logger:  slog.New(slog.DiscardHandler), Clock: w.Now, Temp: w.Temp})
 	w.must(err)
 	return w
 }
