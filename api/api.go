@@ -35,7 +35,7 @@ type Config struct {
 	// decisions come through the API only.
 	Login    Login
 	Sessions Sessions
-	// Auditing is what auditors see; nil: there are no pages for them.
+	// Auditing is what auditors see; nil: there are no pages and no API for them.
 	Auditing Auditing
 	// LoginKey encrypts what the browser carries while it signs in: 32 random
 	// bytes, the same for all gateways behind one address. Needed with Login.
@@ -206,6 +206,9 @@ func (s *Server) routes() {
 	s.app.Get("/v1/approvals/:id", s.authenticated(s.showApproval))
 	s.app.Post("/v1/approvals/:id/decision", s.authenticated(s.decide))
 
+	if s.cfg.Auditing != nil {
+		s.evidenceRoutes()
+	}
 	if s.pages != nil {
 		s.pageRoutes()
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/chaperone-sql/chaperone/identity"
 )
 
-// Auditing is what the auditors' pages show. Every look is recorded, and every
+// Auditing is what the auditors' pages and their API show. Every look is recorded, and every
 // error is a *gateway.Problem.
 type Auditing interface {
 	Search(ctx context.Context, p *identity.Principal, q index.Query, m gateway.Meta) (*audit.Results, error)
@@ -77,6 +77,11 @@ func (s *Server) auditSearch(c *fiber.Ctx, v *visit) error {
 	query, err := page.Form.query()
 	if err != nil {
 		page.Complaint = sentence(err.Error())
+		for _, given := range values {
+			if !utf8.ValidString(given[0]) {
+				page.Form = searchForm{} // what is no text cannot be given back
+			}
+		}
 		if !audit.May(v.principal) {
 			return s.reject(&v.call, &gateway.Problem{Code: gateway.CodeForbidden, Detail: "Only auditors may look at evidence."})
 		}
@@ -93,7 +98,7 @@ func (s *Server) auditSearch(c *fiber.Ctx, v *visit) error {
 
 // auditQuery is GET /audit/queries/{id}.
 func (s *Server) auditQuery(c *fiber.Ctx, v *visit) error {
-	id, err := s.auditID(c, v, "id")
+	id, err := s.auditID(c, &v.call, "id")
 	if err != nil {
 		return err
 	}
@@ -106,7 +111,7 @@ func (s *Server) auditQuery(c *fiber.Ctx, v *visit) error {
 
 // auditSession is GET /audit/sessions/{id}.
 func (s *Server) auditSession(c *fiber.Ctx, v *visit) error {
-	id, err := s.auditID(c, v, "*")
+	id, err := s.auditID(c, &v.call, "*")
 	if err != nil {
 		return err
 	}
@@ -122,17 +127,17 @@ func (s *Server) auditSession(c *fiber.Ctx, v *visit) error {
 }
 
 // auditID reads an identifier out of the path.
-func (s *Server) auditID(c *fiber.Ctx, v *visit, name string) (string, error) {
+func (s *Server) auditID(c *fiber.Ctx, k *call, name string) (string, error) {
 	id, err := url.PathUnescape(c.Params(name))
 	if err != nil || id == "" || utf8.RuneCountInString(id) > maxFilter || !utf8.ValidString(id) {
-		return "", s.reject(&v.call, &gateway.Problem{Code: gateway.CodeMalformed, Detail: "The address is malformed."})
+		return "", s.reject(k, &gateway.Problem{Code: gateway.CodeMalformed, Detail: "The address is malformed."})
 	}
 	return id, nil
 }
 
 // auditRecord is GET /audit/records/{id}: JSON that a person can read, too.
 func (s *Server) auditRecord(c *fiber.Ctx, v *visit) error {
-	id, err := s.auditID(c, v, "id")
+	id, err := s.auditID(c, &v.call, "id")
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/chaperone-sql/chaperone/audit"
@@ -23,6 +24,12 @@ const (
 	shownRows    = 10
 	shownColumns = 8
 	shownRunes   = 160
+	// shownText bounds a fact, shownStatement a statement, in characters: hostile
+	// ones must not make a page that no browser shows.
+	shownText      = 2000
+	shownStatement = 20000
+	// shownDamaged is how many damaged segments a page names.
+	shownDamaged = 20
 	// bundlesPage is how many days the page of bundles lists.
 	bundlesPage = 62
 )
@@ -101,7 +108,7 @@ func choices(chosen string, pairs ...string) (list []choice) {
 		known = known || pairs[i] == chosen
 	}
 	if !known {
-		list = append(list, choice{chosen, legible(chosen), true})
+		list = append(list, choice{strings.ToValidUTF8(chosen, "\ufffd"), shortened(chosen), true})
 	}
 	return list
 }
@@ -110,7 +117,8 @@ func choices(chosen string, pairs ...string) (list []choice) {
 func (f searchForm) Types() []choice {
 	return choices(f.Type, "", "everything", "query.outcome", "how queries ended", "query.intent", "queries as they came in",
 		"approval", "steps of approvals", "lease", "database credentials", "request.rejected", "refused requests",
-		"auth.failed", "failed sign-ins", "evidence.read", "looks of auditors", "evidence", "evidence read and bundled",
+		"auth", "sign-ins", "auth.failed", "failed sign-ins", "evidence.read", "looks of auditors",
+		"evidence.exported", "bundles taken by auditors", "evidence", "evidence looked at, taken and bundled",
 		"writer", "the gateways themselves")
 }
 
@@ -154,7 +162,8 @@ func typeWords(t evidence.Type) string {
 		evidence.TypeLeaseRevoked: "credential revoked", evidence.TypeApprovalRequested: "approval asked for",
 		evidence.TypeApprovalViewed: "approval looked at", evidence.TypeApprovalDecided: "approval decided",
 		evidence.TypeApprovalClaimed: "approved query claimed", evidence.TypeApprovalCancelled: "request withdrawn",
-		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeRead: "auditor looked",
+		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeAuthSucceeded: "signed in",
+		evidence.TypeRead: "auditor looked", evidence.TypeExported: "auditor took a bundle",
 		evidence.TypeBundled: "day bundled", evidence.TypeWriterStarted: "gateway started", evidence.TypeWriterClosed: "gateway ended",
 		evidence.TypeHeartbeat: "heartbeat", evidence.TypeObserved: "other gateways seen", evidence.TypeRecovered: "left by a crash",
 	}[t]
@@ -178,11 +187,11 @@ func (page *searchPage) fill(r *audit.Results, now time.Time) {
 		v := foundView{At: momentOf(f.Hit.Time, now), Record: f.Hit.RecordID, Query: f.Hit.QueryID}
 		v.At.Text = f.Hit.Time.UTC().Format("2 Jan 2006, 15:04:05.000")
 		if f.Record == nil {
-			v.Problem = legible(f.Problem)
+			v.Problem = clipped(f.Problem)
 		} else {
 			rec := f.Record
-			v.Who, v.Where, v.What = actorName(rec.Actor), legible(rec.Connection), typeWords(rec.Type)
-			v.Tables, v.Effect, v.Status = legible(strings.Join(rec.Relations, ", ")), legible(rec.Effect), legible(rec.Status)
+			v.Who, v.Where, v.What = actorName(rec.Actor), shortened(rec.Connection), typeWords(rec.Type)
+			v.Tables, v.Effect, v.Status = shortened(strings.Join(rec.Relations, ", ")), shortened(rec.Effect), shortened(rec.Status)
 		}
 		page.Found = append(page.Found, v)
 	}
@@ -201,7 +210,11 @@ func indexState(s index.State, now time.Time) (behind string, damaged []pair) {
 		behind = "The index is behind: it knows all records up to " + s.UpTo.UTC().Format("2 Jan 2006, 15:04:05 UTC") + "."
 	}
 	for _, object := range slices.Sorted(maps.Keys(s.Damaged)) {
-		damaged = append(damaged, pair{object, legible(s.Damaged[object])})
+		if len(damaged) == shownDamaged {
+			rest := "Each of " + count(int64(len(s.Damaged)-shownDamaged), "more segment")
+			return behind, append(damaged, pair{rest, "too many to be named here"})
+		}
+		damaged = append(damaged, pair{object, clipped(s.Damaged[object])})
 	}
 	return behind, damaged
 }
@@ -211,9 +224,9 @@ func actorName(a *evidence.Actor) string {
 	case a == nil:
 		return ""
 	case a.Name != "":
-		return legible(a.Name)
+		return shortened(a.Name)
 	}
-	return legible(a.Subject)
+	return shortened(a.Subject)
 }
 
 // storyView is one query as the pages show it.
@@ -258,22 +271,26 @@ type columnHead struct {
 type cellView struct{ Name, Text string }
 
 func storyOf(c *audit.Chain) storyView {
-	v := storyView{ID: c.QueryID, Problem: legible(c.Problem), Recorded: c.Recorded}
+	v := storyView{ID: c.QueryID, Problem: clipped(c.Problem), Recorded: c.Recorded}
 	for _, f := range c.Broken {
-		v.Broken = append(v.Broken, pair{f.Hit.RecordID, legible(f.Problem)})
+		v.Broken = append(v.Broken, pair{f.Hit.RecordID, clipped(f.Problem)})
 	}
 	if len(c.Records) == 0 {
 		return v
 	}
 	story := evidence.StoryOf(c.Records)
 	v.Start = story.Start.UTC().Format("2 Jan 2006, 15:04:05 UTC")
-	v.Session, v.SessionPath = legible(story.SessionID), sessionPath(story.SessionID)
-	v.Who, v.Where = actorName(story.Who), legible(story.Connection)
+	v.Session, v.SessionPath = clipped(story.SessionID), sessionPath(story.SessionID)
+	v.Who, v.Where = actorName(story.Who), shortened(story.Connection)
 	v.Facts = storyFacts(&story)
 	if story.Statement != nil {
-		v.Statement = marked(story.Statement.Normalized)
+		v.Statement = marked(shortenedTo(story.Statement.Normalized, shownStatement))
 	}
 	v.State, v.Tone = endOf(c.Records)
+	if len(c.Broken) > 0 || c.Problem != "" {
+		// What is missing may have been the outcome, or another one after it.
+		v.State, v.Tone = "How it ended cannot be told: not all of its records verify", "bad"
+	}
 	for i := range story.Steps {
 		step := stepOf(&story.Steps[i])
 		if story.Steps[i].Record.Type == evidence.TypeRead {
@@ -296,7 +313,7 @@ func sessionPath(id string) string {
 func storyFacts(s *evidence.Story) (facts []pair) {
 	add := func(name, value string) {
 		if value != "" {
-			facts = append(facts, pair{name, legible(value)})
+			facts = append(facts, pair{clipped(name), clipped(value)})
 		}
 	}
 	if a := s.Who; a != nil {
@@ -364,12 +381,12 @@ func released(r *evidence.Result) (words, tone string) {
 	case "pending_approval":
 		return "It waits for approval", "waiting"
 	}
-	return legible("Ended as " + r.Status + ": nothing was released"), "bad"
+	return shortened("Ended as "+r.Status) + ": nothing was released", "bad"
 }
 
 func stepOf(s *evidence.Step) stepView {
 	r := s.Record
-	v := stepView{Time: r.Time.UTC().Format("15:04:05.000"), Machine: r.Time.UTC().Format(time.RFC3339Nano), Text: capital(legible(s.Text)),
+	v := stepView{Time: r.Time.UTC().Format("15:04:05.000"), Machine: r.Time.UTC().Format(time.RFC3339Nano), Text: capital(clipped(s.Text)),
 		Record: r.ID, Object: r.Object, Type: string(r.Type), Facts: recordFacts(r), Sealed: len(r.Sealed) > 0}
 	if s.Pause >= 2*time.Second {
 		v.Pause = evidence.Pause(s.Pause)
@@ -381,17 +398,18 @@ func stepOf(s *evidence.Step) stepView {
 }
 
 func capital(text string) string {
-	if text == "" {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
 		return text
 	}
-	return strings.ToUpper(text[:1]) + text[1:]
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 // recordFacts are a record's clear fields for people.
 func recordFacts(r *evidence.Record) (facts []pair) {
 	add := func(name, value string) {
 		if value != "" {
-			facts = append(facts, pair{name, legible(value)})
+			facts = append(facts, pair{clipped(name), clipped(value)})
 		}
 	}
 	if a := r.Actor; a != nil {
@@ -490,7 +508,7 @@ func rowsOf(r *evidence.Result) *rowsView {
 	}
 	v := &rowsView{}
 	for i, name := range t.Columns {
-		v.Columns = append(v.Columns, columnHead{legible(name), t.Masked[i]})
+		v.Columns = append(v.Columns, columnHead{shortened(name), t.Masked[i]})
 	}
 	for _, row := range t.Rows {
 		cells := make([]cellView, len(row))
@@ -510,11 +528,21 @@ func rowsOf(r *evidence.Result) *rowsView {
 	return v
 }
 
-func shortened(text string) string {
-	if runes := []rune(text); len(runes) > shownRunes {
-		text = string(runes[:shownRunes-1]) + "…"
+func shortened(text string) string { return legible(shortenedTo(text, shownRunes)) }
+
+// clipped is a text of a recording as pages show it.
+func clipped(text string) string { return legible(shortenedTo(text, shownText)) }
+
+func shortenedTo(text string, most int) string {
+	n := 0
+	for at := range text { // of a text of many MiB only the start is looked at
+		if n++; n == most {
+			if _, size := utf8.DecodeRuneInString(text[at:]); at+size < len(text) {
+				return text[:at] + "…"
+			}
+		}
 	}
-	return legible(text)
+	return text
 }
 
 // chainPage is what audit_chain.html shows.

@@ -34,6 +34,7 @@ type fakeGateway struct {
 	rejected []rejection
 	decided  []decision
 	claims   []string
+	signedIn []string
 
 	answer  *gateway.Answer
 	err     error
@@ -113,6 +114,14 @@ func (g *fakeGateway) Reject(_ context.Context, p *identity.Principal, problem *
 	g.rejected = append(g.rejected, rejection{p != nil, problem, m})
 	problem.RecordingID = "gw-1.1"
 	return problem
+}
+
+func (g *fakeGateway) SignedIn(_ context.Context, p *identity.Principal, m gateway.Meta) error {
+	if g.err != nil {
+		return g.err
+	}
+	g.signedIn = append(g.signedIn, p.Subject+" "+m.Transport)
+	return nil
 }
 
 func (g *fakeGateway) Ready(context.Context) error { return g.ready }

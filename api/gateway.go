@@ -31,6 +31,9 @@ type Gateway interface {
 	// authenticated.
 	Reject(ctx context.Context, p *identity.Principal, problem *gateway.Problem, meta gateway.Meta,
 		connection string) *gateway.Problem
+	// SignedIn records that a person signed in to the pages. No session may be
+	// given out if it fails.
+	SignedIn(ctx context.Context, p *identity.Principal, meta gateway.Meta) error
 	// Ready is nil if requests can be served. The lines of its error's text
 	// are shown to anyone, so they name parts and hold no address or secret.
 	Ready(ctx context.Context) error

@@ -66,6 +66,9 @@ func (s *Server) loginCallback(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := s.cfg.Gateway.SignedIn(ctx, p, meta); err != nil {
+		return err
+	}
 	s.setCookie(c, sessionCookie, sealed, 0) // Sessions knows when it ends
 	return c.Redirect(st.Return, http.StatusSeeOther)
 }

@@ -236,6 +236,10 @@ func TestLogin(t *testing.T) {
 		t.Errorf("callback: %d %v", back.StatusCode, back.Header)
 	}
 
+	if got := f.gw.signedIn; len(got) != 1 || got[0] != "ada page" {
+		t.Errorf("recorded sign-ins: %q", got)
+	}
+
 	value, _, _ := strings.Cut(cookie, ";")
 	for name, a := range map[string]answer{
 		"no cookie":       f.raw("GET", "/login/callback?code=code&state="+state, ""),
@@ -250,8 +254,20 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %d %v", name, a.StatusCode, a.Header)
 		}
 	}
-	if n := len(f.gw.rejected); n != 7 {
-		t.Errorf("%d failed sign-ins were recorded", n)
+	if n, m := len(f.gw.rejected), len(f.gw.signedIn); n != 7 || m != 1 {
+		t.Errorf("%d failed sign-ins were recorded, and %d others", n, m)
+	}
+}
+
+// A sign-in that cannot be recorded is none.
+func TestLogin_Unrecorded(t *testing.T) {
+	f := start(t)
+	f.gw.err = &gateway.Problem{Code: gateway.CodeEvidence, Retryable: true, RetryAfter: 2 * time.Second,
+		Detail: "That you signed in could not be recorded, so you are not signed in."}
+	_, _, back := f.signIn("/approvals")
+	if back.StatusCode != http.StatusServiceUnavailable || strings.Contains(strings.Join(back.Header.Values("Set-Cookie"), ""), "sealed-") ||
+		!strings.Contains(string(back.body), "you are not signed in") || back.Header.Get("Retry-After") != "2" {
+		t.Errorf("%d %v %s", back.StatusCode, back.Header, back.body)
 	}
 }
 

@@ -157,6 +157,8 @@ func (s *Service) enterAll(ctx context.Context, p *identity.Principal, m gateway
 type look struct {
 	// what is search, query, session, record, bundles, bundle or new bundle.
 	what string
+	// taken says that a bundle leaves: evidence.exported.
+	taken bool
 	// query, session and connection are set if records of them were found.
 	query, session, connection string
 	// asked is what was asked for. It goes into the clear part only if known.
@@ -172,6 +174,9 @@ type look struct {
 func (s *Service) record(ctx context.Context, p *identity.Principal, l look, m gateway.Meta) (string, error) {
 	r := &evidence.Record{Type: evidence.TypeRead, QueryID: l.query, SessionID: l.session, Connection: l.connection,
 		RequestID: m.RequestID, Actor: gateway.ActorOf(p, m), Data: map[string]string{"transport": m.Transport, "what": l.what}}
+	if l.taken {
+		r.Type = evidence.TypeExported
+	}
 	if m.Origin != "" {
 		r.Data["followed_from"] = m.Origin
 	}
@@ -207,8 +212,6 @@ func (s *Service) problem(err error) error {
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.Is(err, index.ErrCursor):
-		return &gateway.Problem{Code: gateway.CodeMalformed, Detail: "This is not the address of a further page."}
 	case errors.Is(err, worm.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &gateway.Problem{Code: gateway.CodeEvidence, Retryable: true, RetryAfter: 2 * time.Second,
 			Detail: "The store of the evidence cannot be read now."}

@@ -40,7 +40,7 @@ func (s *Service) Bundle(ctx context.Context, p *identity.Principal, day time.Ti
 		return nil, 0, s.problem(err)
 	}
 	facts := map[string]string{"day": day.UTC().Format(time.DateOnly), "bytes": strconv.FormatInt(size, 10)}
-	recorded, failed := s.record(ctx, p, look{what: "bundle", facts: facts}, m)
+	recorded, failed := s.record(ctx, p, look{what: "bundle", taken: err == nil, facts: facts}, m)
 	if failed != nil {
 		if body != nil {
 			failed = errors.Join(failed, body.Close())
@@ -76,9 +76,10 @@ func (s *Service) NewBundle(ctx context.Context, p *identity.Principal, f eviden
 	if err != nil {
 		return nil, 0, s.problem(err)
 	}
+	s.refresh(ctx)
 	known, err := s.exists(ctx, f)
 	if err == nil {
-		_, err = s.record(ctx, p, look{what: "new bundle", asked: askedFilter(f), known: known,
+		_, err = s.record(ctx, p, look{what: "new bundle", taken: true, asked: askedFilter(f), known: known,
 			facts: withPeriod(f, map[string]string{"bytes": strconv.FormatInt(size, 10)})}, m)
 	}
 	if err != nil {

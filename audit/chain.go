@@ -165,7 +165,7 @@ func (s *Service) Session(ctx context.Context, p *identity.Principal, id string,
 	session := &Session{ID: id, Queries: len(ids), Pages: (len(ids) + SessionPage - 1) / SessionPage, State: s.cfg.Index.State()}
 	session.Page = min(max(part, 1), max(session.Pages, 1))
 	from := (session.Page - 1) * SessionPage
-	if session.Chains, err = s.chains(ctx, sc, ids[from:min(from+SessionPage, len(ids))]); err != nil {
+	if session.Chains, err = s.chains(ctx, sc, id, ids[from:min(from+SessionPage, len(ids))]); err != nil {
 		return nil, s.problem(err)
 	}
 	if from > 0 {
@@ -236,7 +236,7 @@ func (s *Service) queriesOf(ctx context.Context, sc scope, session string) ([]st
 	return slices.Compact(ids), nil
 }
 
-func (s *Service) chains(ctx context.Context, sc scope, ids []string) ([]Chain, error) {
+func (s *Service) chains(ctx context.Context, sc scope, session string, ids []string) ([]Chain, error) {
 	chains := make([]*Chain, len(ids))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
@@ -251,11 +251,17 @@ func (s *Service) chains(ctx context.Context, sc scope, ids []string) ([]Chain, 
 	}
 	list := make([]Chain, 0, len(chains))
 	for _, c := range chains {
-		if c != nil {
+		if c != nil && c.of(session) {
 			list = append(list, *c)
 		}
 	}
 	return list, nil
+}
+
+// of reports whether the query is of a session, by its verified records; one of
+// which none is left is where the index says.
+func (c *Chain) of(session string) bool {
+	return len(c.Records) == 0 || slices.ContainsFunc(c.Records, func(r evidence.Record) bool { return r.SessionID == session })
 }
 
 // Record gives one record as it was recorded.

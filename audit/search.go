@@ -50,6 +50,10 @@ func (s *Service) Search(ctx context.Context, p *identity.Principal, q index.Que
 	}
 	s.refresh(ctx)
 	page, err := s.cfg.Index.Search(ctx, q)
+	if errors.Is(err, index.ErrCursor) {
+		return nil, s.cfg.Rejects.Reject(ctx, p, &gateway.Problem{Code: gateway.CodeMalformed,
+			Detail: "This is not the place of a further page."}, m, "")
+	}
 	if err != nil {
 		return nil, s.problem(err)
 	}
@@ -59,7 +63,6 @@ func (s *Service) Search(ctx context.Context, p *identity.Principal, q index.Que
 	}
 	r := &Results{Next: page.Next, State: s.cfg.Index.State()}
 	for _, f := range found {
-		// The index is only a hint of what a record says.
 		if f.Record == nil || matches(q, f.Record) && sc.holds(f.Record.Connection) {
 			r.Found = append(r.Found, f)
 		}
@@ -129,7 +132,8 @@ func (s *Service) read(ctx context.Context, hits []index.Hit) ([]Found, error) {
 			record, err := s.cfg.Reader.RecordIn(ctx, hit.RecordID, hit.Segment)
 			switch {
 			case err == nil:
-				found[i].Record = record
+				// The index is only a hint of what a record says.
+				found[i].Record, found[i].Hit.Time, found[i].Hit.QueryID = record, record.Time, record.QueryID
 			case errors.Is(err, evidence.ErrInvalid), errors.Is(err, worm.ErrNotFound):
 				found[i].Problem = err.Error()
 			default:

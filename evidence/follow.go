@@ -33,6 +33,32 @@ func (r *Reader) Entries(ctx context.Context, writer string, from uint64, yield 
 	return nil
 }
 
+// Beyond says why a writer's log has segments behind one that is not there, or ""
+// if it has none, or if a later start of its instance told of them: then the
+// writer died while they were on their way, and nothing in them was acknowledged.
+func (r *Reader) Beyond(ctx context.Context, writer string, missing uint64) (string, error) {
+	var next uint64 // 0 is none: it is behind another one
+	err := listSegments(ctx, r.store, writer, missing+1, func(n uint64) bool {
+		next = n
+		return false
+	})
+	if err != nil || next == 0 {
+		return "", err
+	}
+	known, err := r.Writers(ctx)
+	if err != nil && !errors.Is(err, ErrInvalid) {
+		return "", err
+	}
+	for i := range known {
+		for _, p := range known[i].Predecessors {
+			if p.Writer == writer && p.Segments == missing {
+				return "", nil
+			}
+		}
+	}
+	return fmt.Sprintf("it is not there, and the log goes on at segment %d", next), nil
+}
+
 // RecordIn gives a record, looking into the segment with this number first: that
 // is one read if the hint is right, and as FindRecord otherwise.
 func (r *Reader) RecordIn(ctx context.Context, recordID string, number uint64) (*Record, error) {

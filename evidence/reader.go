@@ -15,14 +15,15 @@ import (
 )
 
 // Reader reads what any writer recorded. Every segment it uses is verified by
-// itself: whole, and signed by a trusted key. That nothing is missing is for
-// Verify. It is safe for concurrent use.
+// itself: whole, and signed by the trusted key that its writer announced. That
+// nothing is missing is for Verify. It is safe for concurrent use.
 type Reader struct {
 	store   worm.Store
 	trusted note.Verifiers
 
 	mu      sync.Mutex
-	names   []string // of writers, by name
+	keys    map[string]note.Verifiers // by writer: the key that it announced
+	names   []string                  // of writers, by name
 	listed  time.Time
 	indexes map[string]*index
 }
@@ -38,7 +39,7 @@ const (
 
 // NewReader reads a store, trusting these keys.
 func NewReader(store worm.Store, trusted note.Verifiers) *Reader {
-	return &Reader{store: store, trusted: trusted, indexes: make(map[string]*index)}
+	return &Reader{store: store, trusted: trusted, keys: make(map[string]note.Verifiers), indexes: make(map[string]*index)}
 }
 
 // Writers gives the announcements of all writers, by start.
@@ -104,10 +105,47 @@ func (r *Reader) segment(ctx context.Context, writer string, number uint64) (*se
 	if s.Writer != writer || s.Segment != number {
 		return nil, fmt.Errorf("%s: %w: it is another segment", key, ErrInvalid)
 	}
-	if _, _, err := s.verify(r.trusted); err != nil {
+	announced, err := r.announced(ctx, writer)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if _, _, err := s.verify(announced); err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return s, nil
+}
+
+// announced is the key that a writer announced, which alone signs its log: not
+// another gateway's, nor an auditor's, though they are trusted, too.
+func (r *Reader) announced(ctx context.Context, writer string) (note.Verifiers, error) {
+	r.mu.Lock()
+	known := r.keys[writer]
+	r.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	object, err := r.store.Get(ctx, announcementKey(writer), maxAnnouncement)
+	if errors.Is(err, worm.ErrNotFound) || errors.Is(err, worm.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: its writer has no announcement that can be read", ErrInvalid)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading announcement of %s: %w", writer, err)
+	}
+	a, key, err := openAnnouncement(object.Body, r.trusted)
+	if err != nil {
+		return nil, fmt.Errorf("announcement of %s: %w", writer, err)
+	}
+	if a.Writer != writer {
+		return nil, fmt.Errorf("announcement of %s: %w: it is of another writer", writer, ErrInvalid)
+	}
+	known = note.VerifierList(key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.keys) >= maxIndexes {
+		clear(r.keys) // rare, and only costs reads
+	}
+	r.keys[writer] = known
+	return known, nil
 }
 
 // scan calls yield with a writer's segments from a number on, in order, until

@@ -45,12 +45,18 @@ const (
 	TypeRejected Type = "request.rejected"
 	// TypeAuthFailed: a request whose caller could not be authenticated.
 	TypeAuthFailed Type = "auth.failed"
+	// TypeAuthSucceeded: a person signed in to the pages. Durable before the
+	// browser gets its session.
+	TypeAuthSucceeded Type = "auth.succeeded"
 	// TypeRecovered: what a restarted gateway found of its predecessor.
 	TypeRecovered Type = "writer.recovered"
 	// TypeBundled: the bundle of a day was stored.
 	TypeBundled Type = "evidence.bundled"
 	// TypeRead: an auditor read evidence through the gateway.
 	TypeRead Type = "evidence.read"
+	// TypeExported: an auditor took a bundle out through the gateway. Durable
+	// before a byte of it leaves.
+	TypeExported Type = "evidence.exported"
 )
 
 // The events of a gateway's own affairs. Their Data holds names and digests; the
@@ -66,8 +72,6 @@ const (
 	// TypePolicyLoaded: the rules that a writer decides by, and how they differ
 	// from those of the instance's writer before. Durable before it serves.
 	TypePolicyLoaded Type = "policy.loaded"
-	// TypeExported: an auditor took evidence out through the gateway.
-	TypeExported Type = "evidence.exported"
 )
 
 // Record is one event. Its clear part never holds a literal of a statement or

@@ -205,10 +205,20 @@ func Describe(r *Record, requester *Actor) string {
 		what = "waits for approval" + decided(r.Decision)
 	case TypeApprovalViewed, TypeApprovalDecided, TypeApprovalClaimed, TypeApprovalCancelled:
 		what = approvalText(r, requester)
+	case TypeAuthSucceeded:
+		what = "signed in"
+		if r.Actor != nil {
+			what += ": " + either(r.Actor.Name, r.Actor.Subject)
+		}
 	case TypeRead:
 		what = "looked at by an auditor"
 		if r.Actor != nil {
 			what = "looked at by " + either(r.Actor.Name, r.Actor.Subject)
+		}
+	case TypeExported:
+		what = "a bundle taken by an auditor"
+		if r.Actor != nil {
+			what = "a bundle taken by " + either(r.Actor.Name, r.Actor.Subject)
 		}
 	default:
 		what = string(r.Type)

@@ -80,7 +80,7 @@ func (v *verifier) cause(l *logState, r *Record, key string) {
 	case TypeApprovalRequested:
 		delete(l.end.open, r.QueryID)
 	case TypeWriterStarted, TypeHeartbeat, TypeObserved, TypeLeaseIssued, TypeLeaseRevoked, TypeApprovalViewed, TypeApprovalDecided,
-		TypeApprovalClaimed, TypeApprovalCancelled, TypeRejected, TypeAuthFailed, TypeRecovered, TypeRead, TypeBundled,
+		TypeApprovalClaimed, TypeApprovalCancelled, TypeRejected, TypeAuthFailed, TypeAuthSucceeded, TypeRecovered, TypeRead, TypeBundled,
 		TypeConfigLoaded, TypeConfigChanged, TypeKeysChanged, TypePolicyLoaded, TypeExported:
 	default:
 		v.recordFinding(key, r, KindUnexplained, "No gateway of this version writes records of type %q.", string(r.Type))

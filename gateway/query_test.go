@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chaperone-sql/chaperone/approvals"
 	"github.com/chaperone-sql/chaperone/connectors"
@@ -450,5 +451,37 @@ func TestPanicIsRecorded(t *testing.T) {
 				t.Error("the query is still in work")
 			}
 		})
+	}
+}
+
+// A sign-in is recorded with who, how and how strongly, or refused.
+func TestSignedIn(t *testing.T) {
+	w := newWorld()
+	g := w.gateway(t)
+	p := approver("nurse")
+	p.AuthTime, p.ACR = time.Unix(1795600000, 0), "urn:example:mfa"
+	meta := Meta{RequestID: "r1", RemoteAddr: "192.0.2.7:4711", Transport: "page"}
+	if err := g.SignedIn(t.Context(), p, meta); err != nil {
+		t.Fatal(err)
+	}
+	p.ACR = strings.Repeat("x", 256) // what no provider means is left out, not cut
+	if err := g.SignedIn(t.Context(), p, meta); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.records) != 2 {
+		t.Fatalf("%d records", len(w.records))
+	}
+	r := w.records[0]
+	if r.Type != evidence.TypeAuthSucceeded || r.RequestID != "r1" || r.Actor.Key() != "iss#nurse" || !r.Actor.AuthTime.Equal(p.AuthTime) ||
+		r.Actor.RemoteAddr != meta.RemoteAddr || r.Data["method"] != "oidc" || r.Data["acr"] != "urn:example:mfa" || r.Data["transport"] != "page" {
+		t.Errorf("%+v %+v", r, r.Actor)
+	}
+	if _, there := w.records[1].Data["acr"]; there {
+		t.Error("a huge acr was kept")
+	}
+	w.recordErr = func(*evidence.Record) error { return evidence.ErrUnavailable }
+	var problem *Problem
+	if err := g.SignedIn(t.Context(), p, meta); !errors.As(err, &problem) || problem.Code != CodeEvidence || !strings.Contains(problem.Detail, "not signed in") {
+		t.Errorf("%v", err)
 	}
 }

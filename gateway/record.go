@@ -255,6 +255,26 @@ func (g *Gateway) Reject(ctx context.Context, p *identity.Principal, problem *Pr
 	return problem
 }
 
+// maxACR bounds what is kept of an acr claim; those in use are short names or URIs.
+const maxACR = 255
+
+// SignedIn records that a person signed in to the pages with the provider. The
+// caller must not give out a session on an error, which is what the person may be
+// told. A crash after it leaves a record of a sign-in that came to nothing.
+func (g *Gateway) SignedIn(ctx context.Context, p *identity.Principal, m Meta) error {
+	r := &evidence.Record{Type: evidence.TypeAuthSucceeded, RequestID: m.RequestID, Actor: ActorOf(p, m),
+		Data: map[string]string{"transport": m.Transport, "method": "oidc"}}
+	if p.ACR != "" && len(p.ACR) <= maxACR {
+		r.Data["acr"] = p.ACR
+	}
+	if _, err := g.append(ctx, r); err != nil {
+		problem := evidenceProblem()
+		problem.Detail = "That you signed in could not be recorded, so you are not signed in."
+		return problem
+	}
+	return nil
+}
+
 func newSalt() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)

@@ -40,9 +40,12 @@ type Principal struct {
 	Name       string
 	Email      string
 	AuthTime   time.Time
-	Expires    time.Time
-	TokenID    string
-	Groups     []string
+	// ACR is how strongly the provider says it authenticated (the acr claim of
+	// OpenID Connect Core, section 2), "" if it does not say.
+	ACR     string
+	Expires time.Time
+	TokenID string
+	Groups  []string
 
 	// Roles maps a connection's name to roles; "*" is every connection.
 	Roles map[string][]Role

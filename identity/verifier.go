@@ -237,6 +237,7 @@ func (v *Verifier) principal(token *oidc.IDToken, claims map[string]any) *Princi
 	}
 	p := &Principal{
 		Subject: token.Subject, Issuer: token.Issuer, ClientID: clientOf(claims), Name: text("name"), Email: text("email"),
+		ACR:     text("acr"),
 		Expires: token.Expiry, TokenID: text("jti"), Groups: list(claims["groups"]), Roles: map[string][]Role{},
 	}
 	if v.cfg.OnBehalfOf != "" {

@@ -38,7 +38,7 @@ func verifier(t testing.TB, issuer string, change func(*identity.Config)) *ident
 
 func TestPrincipal(t *testing.T) {
 	p := provider(t)
-	raw, err := p.Token("crew", time.Hour, map[string]any{"act": map[string]any{"sub": "dr-who"}, "groups": []string{"g1"},
+	raw, err := p.Token("crew", time.Hour, map[string]any{"act": map[string]any{"sub": "dr-who"}, "acr": "urn:mace:incommon:iap:silver", "groups": []string{"g1"},
 		"realm_access": map[string]any{"roles": []string{"privacy", "x"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestPrincipal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if who.Subject != "crew" || who.ClientID != "crew" || who.OnBehalfOf != "dr-who" || who.Name != "Crew" || who.AuthTime.IsZero() {
+		if who.Subject != "crew" || who.ClientID != "crew" || who.OnBehalfOf != "dr-who" || who.Name != "Crew" || who.ACR != "urn:mace:incommon:iap:silver" || who.AuthTime.IsZero() {
 			t.Errorf("%+v", who)
 		}
 		for _, c := range []struct {

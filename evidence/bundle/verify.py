@@ -977,7 +977,7 @@ TYPES = frozenset("""
     writer.started writer.closed writer.heartbeat writer.observed writer.recovered
     query.intent query.outcome lease.issued lease.revoked
     approval.requested approval.viewed approval.decided approval.claimed approval.cancelled
-    request.rejected auth.failed evidence.read evidence.exported evidence.bundled
+    request.rejected auth.failed auth.succeeded evidence.read evidence.exported evidence.bundled
     config.loaded config.changed keys.changed policy.loaded
 """.split())
 

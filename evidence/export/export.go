@@ -27,7 +27,7 @@ var known = setOf(
 	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeRecovered,
 	evidence.TypeIntent, evidence.TypeOutcome, evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked,
 	evidence.TypeApprovalRequested, evidence.TypeApprovalViewed, evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed,
-	evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed, evidence.TypeBundled, evidence.TypeRead,
+	evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed, evidence.TypeAuthSucceeded, evidence.TypeBundled, evidence.TypeRead,
 	evidence.TypeExported, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged, evidence.TypePolicyLoaded,
 )
 
@@ -37,7 +37,7 @@ var known = setOf(
 var allowed = setOf(
 	"version", "config", "predecessors", "predecessor", "policy", "rules", "added", "removed", "changed",
 	"signing.from", "signing.to", "auditors.from", "auditors.to", "approvals.from", "approvals.to", "tokens.from", "tokens.to",
-	"object", "bytes", "records", "queries", "day", "found", "page", "since", "until", "what", "why", "left_out_before",
+	"object", "bytes", "records", "queries", "day", "found", "page", "since", "until", "what", "why", "method", "acr", "left_out_before",
 	"asked_principal", "asked_connection", "asked_session", "asked_query", "asked_relation", "asked_patient", "asked_effect",
 	"asked_status", "asked_type", "asked_record",
 )

@@ -52,6 +52,7 @@ type fhirKind struct{ dicom, action string }
 var fhirKinds = map[evidence.Type]fhirKind{
 	evidence.TypeOutcome:           {"110112", "E"}, // Query
 	evidence.TypeAuthFailed:        {"110114", "E"}, // User Authentication
+	evidence.TypeAuthSucceeded:     {"110114", "E"},
 	evidence.TypeRead:              {"110101", "R"}, // Audit Log Used
 	evidence.TypeExported:          {"110106", "R"}, // Export
 	evidence.TypeBundled:           {"110106", "C"}, // Export

@@ -27,7 +27,7 @@ func OCSF(dst []byte, r *evidence.Record) ([]byte, error) {
 	switch r.Type {
 	case evidence.TypeOutcome:
 		e.datastore(r)
-	case evidence.TypeAuthFailed:
+	case evidence.TypeAuthFailed, evidence.TypeAuthSucceeded:
 		e.authentication(r)
 	default:
 		e.api(r)
@@ -164,13 +164,17 @@ var profileSecurityControl = []string{"security_control"}
 
 func (e *ocsfEvent) authentication(r *evidence.Record) {
 	e.ClassUID, e.ActivityID = classAuthentication, 1 // Logon
+	e.Service, e.User = &ocsfName{Name: product, UID: r.Writer}, &ocsfUser{Name: unknown}
+	if r.Actor != nil && r.Actor.Subject != "" {
+		e.User = &ocsfUser{UID: r.Actor.Subject, FullName: r.Actor.Name}
+	}
+	if r.Type == evidence.TypeAuthSucceeded {
+		e.StatusID, e.AuthProtocolID, e.LogonTypeID = 1, 4, 2 // Success, OpenID, Interactive
+		return
+	}
 	e.SeverityID, e.StatusID, e.StatusCode = severityLow, 2, r.Status
 	if r.Result != nil {
 		e.StatusDetail = r.Result.Code
-	}
-	e.Service, e.User = &ocsfName{Name: product, UID: r.Writer}, &ocsfUser{Name: unknown}
-	if r.Actor != nil && r.Actor.Subject != "" {
-		e.User = &ocsfUser{UID: r.Actor.Subject}
 	}
 	e.AuthProtocolID, e.LogonTypeID = 6, 3 // OAuth 2.0, Network
 }

@@ -37,6 +37,7 @@ import (
 type Reader interface {
 	Names(ctx context.Context) ([]string, error)
 	Entries(ctx context.Context, writer string, from uint64, yield func(segment uint64, records []evidence.Record) error) error
+	Beyond(ctx context.Context, writer string, missing uint64) (string, error)
 }
 
 // Config is what an Index is made of.
@@ -54,7 +55,9 @@ type Config struct {
 
 const (
 	// version is of the file's form; another one is thrown away.
-	version = 1
+	version = 2
+	// maxDamaged bounds State.Damaged: a forged log may have any number of segments.
+	maxDamaged = 1000
 	// lockTimeout bounds the wait for another process that uses the file.
 	lockTimeout = 2 * time.Second
 	// sumSuffix names the file with the digest of a closed index.
@@ -67,6 +70,7 @@ var (
 	bucketWriters  = []byte("writers")  // name: cursor
 	bucketNumbers  = []byte("numbers")  // number: name
 	bucketPostings = []byte("postings") // term, time, number, sequence: place, see postings.go
+	bucketDamaged  = []byte("damaged")  // segment: why it was left out
 )
 
 // errDamaged: the file is not what this package wrote.
@@ -86,7 +90,8 @@ type Index struct {
 	state struct {
 		sync.Mutex
 		State
-		due map[string]time.Time // when a silent writer is looked at again
+		due  map[string]time.Time // when a silent writer is looked at again
+		gaps map[string]gap       // by writer: where its log breaks off, though it goes on behind
 	}
 }
 
@@ -97,7 +102,9 @@ type State struct {
 	UpTo time.Time
 	// Records counts what has been indexed by this process.
 	Records int64
-	// Damaged are segments that do not verify and were left out, with the reason.
+	// Damaged are segments that do not verify and were left out, and those that are
+	// missing within a log, which is left out from there on, with the reason: the
+	// first 1000 of them.
 	Damaged map[string]string
 }
 
@@ -107,7 +114,7 @@ type State struct {
 func Open(cfg Config) (*Index, error) {
 	ix := &Index{cfg: cfg, refreshing: make(chan struct{}, 1)}
 	ix.state.Damaged = make(map[string]string)
-	ix.state.due = make(map[string]time.Time)
+	ix.state.due, ix.state.gaps = make(map[string]time.Time), make(map[string]gap)
 	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}
@@ -203,9 +210,9 @@ func (ix *Index) prepare(db *bolt.DB) error {
 			if err := json.Unmarshal(b.Get(bucketMeta), &m); err != nil || m != mine {
 				return errors.New("it is of another store or version")
 			}
-			return nil
+			return ix.recall(tx)
 		}
-		for _, name := range [][]byte{bucketMeta, bucketWriters, bucketNumbers, bucketPostings} {
+		for _, name := range [][]byte{bucketMeta, bucketWriters, bucketNumbers, bucketPostings, bucketDamaged} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -215,6 +222,18 @@ func (ix *Index) prepare(db *bolt.DB) error {
 			return err
 		}
 		return tx.Bucket(bucketMeta).Put(bucketMeta, text)
+	})
+}
+
+// recall reads what was left out of the index before.
+func (ix *Index) recall(tx *bolt.Tx) error {
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	return tx.Bucket(bucketDamaged).ForEach(func(segment, why []byte) error {
+		if len(ix.state.Damaged) < maxDamaged {
+			ix.state.Damaged[string(segment)] = string(why)
+		}
+		return nil
 	})
 }
 
@@ -242,6 +261,7 @@ func (ix *Index) rebuild(why error) error {
 	ix.state.Lock()
 	ix.state.UpTo = time.Time{}
 	clear(ix.state.due)
+	clear(ix.state.gaps)
 	clear(ix.state.Damaged)
 	ix.state.Unlock()
 	return ix.fresh()

@@ -22,6 +22,8 @@ const (
 	batch = 4096
 	// longestPause bounds how long a writer that has been silent is not looked at.
 	longestPause = 10 * time.Minute
+	// settled is how long after its last record a log's end is taken for one.
+	settled = time.Minute
 )
 
 // cursor is how far a writer's log is indexed.
@@ -43,6 +45,9 @@ func (ix *Index) State() State {
 	defer ix.state.Unlock()
 	s := ix.state.State
 	s.Damaged = maps.Clone(s.Damaged)
+	for _, g := range ix.state.gaps {
+		s.Damaged[g.segment] = g.why
+	}
 	return s
 }
 
@@ -149,9 +154,14 @@ func (ix *Index) follow(ctx context.Context, name string) error {
 		if !errors.Is(err, evidence.ErrInvalid) {
 			break
 		}
-		f.skip(err)
+		if err := f.skip(err); err != nil {
+			return err
+		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := ix.look(ctx, name, f.c); err != nil {
 		return err
 	}
 	if !f.c.Last.IsZero() {
@@ -159,6 +169,30 @@ func (ix *Index) follow(ctx context.Context, name string) error {
 		ix.state.Lock()
 		ix.state.due[name] = now.Add(min(now.Sub(f.c.Last)/20, longestPause))
 		ix.state.Unlock()
+	}
+	return nil
+}
+
+// gap is a segment that is not there although its log goes on behind it.
+type gap struct{ segment, why string }
+
+// look finds out whether a silent log goes on behind its end. Segments that are on
+// their way can overtake one another for a moment, so an end is looked at only
+// once it has been one for a while. The index stays before the gap: a segment that
+// was only late is indexed when it comes.
+func (ix *Index) look(ctx context.Context, name string, c cursor) error {
+	why := ""
+	if !c.Closed && ix.cfg.Clock().Sub(c.Last) > settled {
+		var err error
+		if why, err = ix.cfg.Reader.Beyond(ctx, name, c.Segment); err != nil {
+			return err
+		}
+	}
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	delete(ix.state.gaps, name)
+	if why != "" && len(ix.state.gaps) < maxDamaged {
+		ix.state.gaps[name] = gap{fmt.Sprintf("evidence/%s/segments/%016d", name, c.Segment), why}
 	}
 	return nil
 }
@@ -264,12 +298,29 @@ func (f *follower) flush() error {
 	return nil
 }
 
-// skip goes on behind a segment that does not verify. It is remembered and
-// looked at again by the next process only: what is stored does not change.
-func (f *follower) skip(why error) {
-	f.ix.state.Lock()
-	f.ix.state.Damaged[fmt.Sprintf("evidence/%s/segments/%016d", f.name, f.c.Segment)] = why.Error()
-	f.ix.state.Unlock()
+// skip goes on behind a segment that does not verify. The file remembers it, for
+// as long as the segment is left out of it: what is stored does not change.
+func (f *follower) skip(why error) error {
+	segment := fmt.Sprintf("evidence/%s/segments/%016d", f.name, f.c.Segment)
 	f.c.Segment++
 	f.c.Gap = true
+	return f.ix.update(func(tx *bolt.Tx) error {
+		if f.ix.damaged(segment, why) {
+			if err := tx.Bucket(bucketDamaged).Put([]byte(segment), []byte(why.Error())); err != nil {
+				return err
+			}
+		}
+		return putCursor(tx, f.name, f.c)
+	})
+}
+
+// damaged notes a damaged segment, and reports whether there is room for it.
+func (ix *Index) damaged(segment string, why error) bool {
+	ix.state.Lock()
+	defer ix.state.Unlock()
+	if len(ix.state.Damaged) >= maxDamaged {
+		return false
+	}
+	ix.state.Damaged[segment] = why.Error()
+	return true
 }

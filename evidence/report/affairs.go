@@ -14,6 +14,8 @@ func (c *collector) affair(r *evidence.Record) {
 		c.reject(r)
 	case evidence.TypeAuthFailed:
 		c.signIn(r)
+	case evidence.TypeAuthSucceeded:
+		c.n.signedIn++
 	case evidence.TypeRead, evidence.TypeExported:
 		c.read(r)
 	case evidence.TypeBundled:

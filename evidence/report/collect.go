@@ -67,7 +67,7 @@ type numbers struct {
 	unknownResults                                    int64
 	approvals, deniedByApprovers                      int64
 	viewed                                            int64
-	failed, leftOut                                   int64
+	failed, leftOut, signedIn                         int64
 	leasesIssued, leasesRevoked, leftToTTL, unrevoked int64
 	started, recovered                                int64
 	configChanged, keysChanged, policyChanged         int64

@@ -82,6 +82,7 @@ var knownTypes = []evidence.Type{
 	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeIntent,
 	evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked, evidence.TypeOutcome, evidence.TypeApprovalRequested, evidence.TypeApprovalViewed,
 	evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed, evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed,
+	evidence.TypeAuthSucceeded,
 	evidence.TypeRecovered, evidence.TypeBundled, evidence.TypeRead, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged,
 	evidence.TypePolicyLoaded, evidence.TypeExported,
 }
@@ -125,6 +126,7 @@ func counters(c *collector) []counter {
 		{"accounting", "queries that name the person of this bundle", c.accounting.total(), false},
 		{"failed_sign_ins", "failed sign-ins recorded", c.n.failed, true},
 		{"failed_sign_ins_left_out", "failed sign-ins counted and not recorded one by one", c.n.leftOut, true},
+		{"sign_ins", "sign-ins of people to the pages", c.n.signedIn, true},
 		{"credentials", "database credentials issued", c.n.leasesIssued, false},
 		{"credentials_revoked", "database credentials recorded as ended", c.n.leasesRevoked, false},
 		{"credentials_open", "database credentials without a record of their end", c.n.unrevoked, false},

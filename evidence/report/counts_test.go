@@ -107,6 +107,7 @@ func TestCounters(t *testing.T) {
 		"a credential that ended":     {func(s *story) { read(s).lease().revoked(time.Second, "") }, map[string]int64{"credentials": 1, "credentials_revoked": 1}},
 		"a credential without an end": {func(s *story) { read(s).lease() }, map[string]int64{"credentials": 1, "credentials_open": 1}},
 		"a failed sign-in":            {data(evidence.TypeAuthFailed, "left_out_before", "41"), map[string]int64{"failed_sign_ins": 1, "failed_sign_ins_left_out": 41}},
+		"a sign-in":                   {data(evidence.TypeAuthSucceeded, "method", "oidc"), map[string]int64{"sign_ins": 1}},
 		"a count that is none":        {data(evidence.TypeAuthFailed, "left_out_before", "-3"), map[string]int64{"failed_sign_ins": 1}},
 		"no role": {func(s *story) {
 			s.add(gw1, 0, &evidence.Record{Type: evidence.TypeRejected, Result: &evidence.Result{Code: "forbidden"}})

@@ -186,11 +186,11 @@ func (s *Server) build(ctx context.Context, store worm.Store, auditors []age.Rec
 	}
 	if people != nil { // a nil pointer in an interface would not be nil
 		out.Login, out.Sessions, out.LoginKey = people, sessions, masking.Secret(loginKey)
-		if s.audit, err = s.newAuditing(store, g, bundles); err != nil {
-			return nil, err
-		}
-		out.Auditing = s.audit
 	}
+	if s.audit, err = s.newAuditing(store, g, bundles); err != nil {
+		return nil, err
+	}
+	out.Auditing = s.audit
 	return api.New(out)
 }
 

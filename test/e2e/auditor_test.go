@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
@@ -179,7 +180,7 @@ func (g *gatewayProcess) reads(t *testing.T) map[string][]evidence.Record {
 	t.Helper()
 	found := make(map[string][]evidence.Record)
 	g.each(t, func(r *evidence.Record) {
-		if r.Type == evidence.TypeRead {
+		if r.Type == evidence.TypeRead || r.Type == evidence.TypeExported {
 			found[r.Data["what"]] = append(found[r.Data["what"]], *r)
 		}
 	})
@@ -287,6 +288,9 @@ func TestAuditor(t *testing.T) {
 				t.Errorf("%d looks at %q are recorded, there were %d", len(reads[what]), what, atLeast)
 			}
 			for _, r := range reads[what] {
+				if taken := what == "bundle" || what == "new bundle"; taken != (r.Type == evidence.TypeExported) {
+					t.Errorf("a look at %q is recorded as %s", what, r.Type)
+				}
 				if r.Actor == nil || r.Actor.Subject != "auditor" || r.Actor.AuthTime == nil || r.Data["transport"] != "page" {
 					t.Errorf("a look at %q does not tell who: %+v", what, r.Actor)
 				}
@@ -381,4 +385,172 @@ func TestAuditor_NothingUnrecorded(t *testing.T) {
 		}
 		contains(t, path, html, "cannot be made durable")
 	}
+}
+
+// The API for auditors gives what the pages give, to programs with a bearer token;
+// what is sealed opens at home, a bundle verifies at home, and each look is in
+// evidence before its answer.
+func TestAuditor_API(t *testing.T) {
+	g := freshGateway(t, false, false)
+	session := "crew-run/2026:9"
+	ids := g.story(t, session)
+	get := func(t *testing.T, token, path string) answer {
+		t.Helper()
+		return call(t, g.url, "GET", "/v1/evidence/"+path, token, nil)
+	}
+	var found struct {
+		Records []struct {
+			ID, Connection, Status string
+			QueryID                string `json:"query_id"`
+		}
+		Next string
+	}
+	var got []string
+	q := url.Values{"session": {session}, "relation": {"public.patients"}, "status": {"succeeded"}, "limit": {"1"}}
+	for range 10 {
+		found.Records, found.Next = nil, ""
+		decode(t, must(t, get(t, g.env.auditor, "queries?"+q.Encode()), 200), &found)
+		for _, r := range found.Records {
+			got = append(got, r.QueryID)
+		}
+		if found.Next == "" {
+			break
+		}
+		q.Set("after", found.Next)
+	}
+	if want := []string{ids["approved"], ids["hostile"], ids["rows"]}; !slices.Equal(got, want) {
+		t.Errorf("the search gives %q, want %q", got, want)
+	}
+
+	var chain struct {
+		Records []struct {
+			evidence.Record
+			Object string
+		}
+		Recorded string `json:"recording_id"`
+	}
+	decode(t, must(t, get(t, g.env.auditor, "queries/"+ids["rows"]), 200), &chain)
+	types := make(map[evidence.Type]int)
+	for i := range chain.Records {
+		r := &chain.Records[i]
+		types[r.Type]++
+		if r.Type == evidence.TypeOutcome && (r.Result == nil || r.Result.RowCount != 6 || len(r.Result.Rows) == 0) {
+			t.Errorf("the outcome has not the rows: %+v", r.Result)
+		}
+		if r.Type != evidence.TypeIntent {
+			continue
+		}
+		identity, err := age.ParseX25519Identity(strings.TrimSpace(string(read(t, g.auditor))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := evidence.OpenSealed(&r.Record, []age.Identity{identity})
+		if err != nil || !strings.Contains(secret.Statement, "BETWEEN 1 AND 6") {
+			t.Errorf("the sealed part opens as %+v: %v", secret, err)
+		}
+	}
+	if types[evidence.TypeIntent] != 1 || types[evidence.TypeOutcome] != 1 || types[evidence.TypeLeaseIssued] != 1 {
+		t.Errorf("the chain has %v", types)
+	}
+	var looked *evidence.Record
+	g.each(t, func(r *evidence.Record) {
+		if r.ID == chain.Recorded {
+			looked = r
+		}
+	})
+	if looked == nil || looked.QueryID != ids["rows"] || looked.Actor.Subject != "auditor" || looked.Data["transport"] != "rest" {
+		t.Errorf("the look is recorded as %+v", looked)
+	}
+
+	var story struct {
+		Queries int
+		Chains  []struct {
+			QueryID string `json:"query_id"`
+		}
+	}
+	decode(t, must(t, get(t, g.env.auditor, "sessions/"+url.PathEscape(session)), 200), &story)
+	if story.Queries != 5 || len(story.Chains) != 5 || story.Chains[0].QueryID != ids["rows"] || story.Chains[4].QueryID != ids["approved"] {
+		t.Errorf("the session is told as %+v", story)
+	}
+	must(t, get(t, g.env.auditor, "records/"+chain.Records[0].ID), 200)
+
+	// A day's bundle as a gateway stores it, by way of the command that makes one.
+	made := filepath.Join(t.TempDir(), "made.zip")
+	g.cli(t, 0, "evidence", "bundle", "--config", g.config, "--since", time.Now().UTC().Add(-time.Hour).Format(time.RFC3339),
+		"--until", time.Now().UTC().Add(-time.Second).Format(time.RFC3339), "--out", made)
+	day := g.plantDay(t, read(t, made)).Format(time.DateOnly)
+	contains(t, "the bundles", string(must(t, get(t, g.env.auditor, "bundles"), 200).raw), day)
+	file := filepath.Join(t.TempDir(), "day.zip")
+	if err := os.WriteFile(file, must(t, get(t, g.env.auditor, "bundles/"+day), 200).raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.cli(t, 0, "evidence", "verify", "--bundle", file, "--keys", g.keys)
+	exported := g.ofType(t, evidence.TypeExported)
+	if len(exported) != 1 || exported[0].Data["day"] != day || exported[0].Data["what"] != "bundle" {
+		t.Errorf("the bundle taken is recorded as %+v", exported)
+	}
+
+	for who, token := range map[string]string{"an agent": g.env.agent, "an approver": g.env.approver} {
+		for _, path := range []string{"queries", "queries/" + ids["rows"], "sessions/x", "records/x", "bundles", "bundles/" + day} {
+			t.Run(who+" "+path, func(t *testing.T) { problem(t, get(t, token, path), 403, "forbidden") })
+		}
+	}
+	problem(t, get(t, g.env.auditor, "queries?sesion=x"), 400, "malformed_request")
+	problem(t, get(t, "", "queries"), 401, "unauthenticated")
+	g.cli(t, 0, "evidence", "verify", "--config", g.config)
+}
+
+func decode(t *testing.T, a answer, to any) {
+	t.Helper()
+	if err := json.Unmarshal(a.raw, to); err != nil {
+		t.Fatalf("%v: %s", err, a.raw)
+	}
+}
+
+// A person who signs in is recorded before the browser has a session; when that
+// cannot be, there is none.
+func TestSignInIsRecorded(t *testing.T) {
+	g := faultGateway(t)
+	before := time.Now().Add(-time.Minute)
+	p := g.browse(t)
+	p.signIn("/audit", "auditor")
+	signedIn := g.ofType(t, evidence.TypeAuthSucceeded)
+	if len(signedIn) != 1 {
+		t.Fatalf("%d sign-ins are recorded", len(signedIn))
+	}
+	r := signedIn[0]
+	if r.Actor == nil || r.Actor.Subject != "auditor" || r.Actor.Issuer != g.env.provider.Issuer() || r.Actor.Name != "Audrey the auditor" ||
+		r.Actor.AuthTime == nil || r.Actor.AuthTime.Before(before) || r.Actor.RemoteAddr == "" || r.Data["method"] != "oidc" || r.Data["transport"] != "page" {
+		t.Errorf("the sign-in is recorded as %+v %+v", r, r.Actor)
+	}
+	must(t, g.query(t, ask("clinic", "SELECT id FROM patients WHERE id = 1")), 200)
+	must(t, call(t, g.url, "GET", "/v1/evidence/queries", g.env.auditor, nil), 200)
+	if n := len(g.ofType(t, evidence.TypeAuthSucceeded)); n != 1 {
+		t.Errorf("%d sign-ins are recorded: bearer tokens are none", n)
+	}
+	contains(t, "the search", p.open("/audit?type=auth"), "signed in", "Audrey the auditor")
+
+	other := g.browse(t)
+	other.do(chromedp.Navigate(g.url+"/approvals"), chromedp.WaitVisible(`input[name=username]`))
+	g.wires.s3.set(t, refuse)
+	other.do(chromedp.SendKeys(`input[name=username]`, "nurse"), chromedp.SendKeys(`input[name=password]`, "nurse"), chromedp.Click("button"), chromedp.WaitReady(".brand"))
+	contains(t, "the refused sign-in", other.look(), "you are not signed in")
+	g.wires.s3.set(t, pass)
+	if cookies := other.cookies(); slices.Contains(cookies, "chaperone") {
+		t.Errorf("a sign-in that was not recorded left a session: %q", cookies)
+	}
+	g.cli(t, 0, "evidence", "verify", "--config", g.config)
+}
+
+// cookies are the names of the gateway's cookies that the browser has.
+func (p *person) cookies() (names []string) {
+	p.t.Helper()
+	p.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		all, err := network.GetCookies().WithURLs([]string{p.g.url}).Do(ctx)
+		for _, c := range all {
+			names = append(names, c.Name)
+		}
+		return err
+	}))
+	return names
 }
