@@ -86,7 +86,7 @@ func New(t testing.TB, gateways int) *World {
 	store, err := dir.New(dir.Config{Path: w.Path})
 	w.must(err)
 	w.Store = &Store{Store: store}
-	signer, key := w.Signer("gw-key")
+	signer, key := w.Signer("gw")
 	eve, eves := w.Signer("auditor-eve")
 	second, seconds := w.Signer("gw-key-2")
 	w.Eve, w.Other = eve, second

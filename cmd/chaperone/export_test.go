@@ -30,7 +30,7 @@ func must(t *testing.T, err error) {
 func recorded(t *testing.T) (store, keys, zipped string) {
 	t.Helper()
 	store, keys, zipped = t.TempDir(), filepath.Join(t.TempDir(), "keys"), filepath.Join(t.TempDir(), "ada.zip")
-	private, public, err := evidence.GenerateSigner("gw-key")
+	private, public, err := evidence.GenerateSigner("gw")
 	must(t, err)
 	must(t, os.WriteFile(keys, []byte(public+"\n"), 0o600))
 	signer, err := evidence.ParseSigner(private)
