@@ -19,11 +19,10 @@ import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationS
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.r4.model.StructureDefinition;
-import org.hl7.fhir.r4.model.CodeSystem;
 
 /**
- * Validates FHIR R4 resources, one a line on standard input, with HL7's validator, and the profiles and code systems
- * that are named as arguments. For each it prints a line: a JSON array of issues with severity, location and message.
+ * Validates FHIR R4 resources, one a line on standard input, with HL7's validator, and the profiles that are
+ * named as arguments. For each it prints a line: a JSON array of issues with severity, location and message.
  * It uses no network.
  */
 public final class Validate {
@@ -31,12 +30,7 @@ public final class Validate {
     FhirContext fhir = FhirContext.forR4();
     PrePopulatedValidationSupport own = new PrePopulatedValidationSupport(fhir);
     for (String arg : args) {
-      String text = Files.readString(Path.of(arg));
-      if (text.contains("\"CodeSystem\"")) {
-        own.addCodeSystem(fhir.newJsonParser().parseResource(CodeSystem.class, text));
-      } else {
-        own.addStructureDefinition(fhir.newJsonParser().parseResource(StructureDefinition.class, text));
-      }
+      own.addStructureDefinition(fhir.newJsonParser().parseResource(StructureDefinition.class, Files.readString(Path.of(arg))));
     }
     ValidationSupportChain chain = new ValidationSupportChain(new DefaultProfileValidationSupport(fhir), own,
         new CommonCodeSystemsTerminologyService(fhir), new InMemoryTerminologyServerValidationSupport(fhir),
