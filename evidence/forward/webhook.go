@@ -73,4 +73,3 @@ func (w *Webhook) one(ctx context.Context, signer *standardwebhooks.Webhook, e *
 func (w *Webhook) Close() { w.post.close() }
 
 var _, _, _ Sink = (*Webhook)(nil), (*OTLP)(nil), (*HEC)(nil)
-

@@ -263,3 +263,8 @@ func certificate(dir, name string, c, parent *x509.Certificate, key, signer *ecd
 	return errors.Join(os.WriteFile(filepath.Join(dir, name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
 		os.WriteFile(filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 }
+
+// NewReceiver is a receiver that a test runs itself.
+func NewReceiver(tb testing.TB, addr string, received func() []Received) *Receiver {
+	return &Receiver{tb: tb, Addr: addr, received: func(context.Context) ([]Received, error) { return received(), nil }}
+}
