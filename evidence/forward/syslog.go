@@ -17,19 +17,28 @@ import (
 // says.
 //
 // Syslog acknowledges nothing. So each delivery has a connection of its own,
-// and counts only if the receiver closed that orderly, after it was told
-// (close_notify) that no more comes: it closes when it has read everything. A
-// receiver that was cut off or died on the way gets the delivery again. What a
-// receiver loses after it read it is lost.
+// which we end with close_notify. A receiver answers that with its own when it
+// has read everything (RFC 5425, section 4.4), and only then does the delivery
+// count. A connection that was cut, by a receiver that died or by anything in
+// between, has no such answer. What a receiver loses after it read it is lost.
+//
+// Some receivers close without a word. Whether one does is tried before the
+// first delivery, more than once; such a one is believed if it closes or stays,
+// and answers.
 type Syslog struct {
 	cfg SyslogConfig
+	// polite is whether the receiver is known to close with close_notify; mute how
+	// many empty connections in a row it closed otherwise.
+	polite bool
+	mute   int
 }
 
 // SyslogConfig is a receiver.
 type SyslogConfig struct {
 	// Address is host:port; the port of RFC 5425 is 6514.
 	Address string
-	// TLS of the connection. nil is plain TCP, for this machine only.
+	// TLS of the connection, with ServerName. nil is plain TCP, for this machine
+	// only.
 	TLS *tls.Config
 }
 
@@ -44,10 +53,12 @@ const (
 	// settle is how long a receiver that does not close has to be heard of nothing
 	// bad before what it was sent counts.
 	settle = 5 * time.Second
+	// tries is how often a receiver is asked whether it says close_notify.
+	tries = 3
 )
 
 // NewSyslog makes a Sink; it contacts nobody.
-func NewSyslog(cfg SyslogConfig) *Syslog { return &Syslog{cfg} }
+func NewSyslog(cfg SyslogConfig) *Syslog { return &Syslog{cfg: cfg} }
 
 // Deliver implements Sink.
 func (s *Syslog) Deliver(ctx context.Context, events []Event) (int, error) {
@@ -63,6 +74,9 @@ func (s *Syslog) Deliver(ctx context.Context, events []Event) (int, error) {
 		}
 		frames = append(strconv.AppendInt(frames, int64(len(line)), 10), ' ')
 		frames = append(frames, line...)
+	}
+	if err := s.try(ctx); err != nil {
+		return 0, err
 	}
 	conn, err := s.dial(ctx)
 	if err != nil {
@@ -90,54 +104,117 @@ type halfClosed interface {
 }
 
 func (s *Syslog) dial(ctx context.Context) (halfClosed, error) {
-	tcp := &net.Dialer{Timeout: connect}
-	var (
-		conn net.Conn
-		err  error
-	)
-	if s.cfg.TLS == nil {
-		conn, err = tcp.DialContext(ctx, "tcp", s.cfg.Address)
-	} else {
-		handshake, stop := context.WithTimeout(ctx, connect)
-		defer stop()
-		conn, err = (&tls.Dialer{NetDialer: tcp, Config: s.cfg.TLS}).DialContext(handshake, "tcp", s.cfg.Address)
-	}
+	ctx, stop := context.WithTimeout(ctx, 2*connect)
+	defer stop()
+	conn, err := (&net.Dialer{Timeout: connect}).DialContext(ctx, "tcp", s.cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	half, ok := conn.(halfClosed)
+	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		return nil, errors.Join(errors.New("connecting: not a connection of TCP or TLS"), conn.Close())
+		return nil, errors.Join(errors.New("connecting: not a connection of TCP"), conn.Close())
 	}
-	return half, nil
+	if s.cfg.TLS == nil {
+		return tcp, nil
+	}
+	secured := tls.Client(wordless{tcp}, s.cfg.TLS)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("connecting: %w", err), tcp.Close())
+	}
+	return secured, nil
+}
+
+// wordless is a TCP connection whose end is an error of its own: crypto/tls takes
+// a mere FIN between records for an orderly end.
+type wordless struct{ *net.TCPConn }
+
+var errMute = errors.New("the connection was closed without close_notify")
+
+func (c wordless) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if errors.Is(err, io.EOF) {
+		err = errMute
+	}
+	return n, err
+}
+
+// try finds out how the receiver closes.
+func (s *Syslog) try(ctx context.Context) error {
+	if s.polite || s.mute >= tries || s.cfg.TLS == nil {
+		return nil
+	}
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	switch how, err := end(ctx, conn, settle); how {
+	case byWord:
+		s.polite = true
+	case byCut:
+		return err
+	default: // it may be the network's doing
+		if s.mute++; s.mute < tries {
+			return err
+		}
+	}
+	return nil
 }
 
 // confirm ends the connection and waits for the receiver to do so.
 func (s *Syslog) confirm(ctx context.Context, conn halfClosed) error {
-	if err := conn.CloseWrite(); err != nil {
-		return fmt.Errorf("ending the connection: %w", err)
+	wait := settle
+	if s.polite {
+		wait = attempt // it may have much to read
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(settle)); err != nil {
-		return fmt.Errorf("ending the connection: %w", err)
+	how, err := end(ctx, conn, wait)
+	switch {
+	case how == byWord && s.cfg.TLS != nil:
+		s.polite = true
+		return nil
+	case s.polite, how == byCut:
+		return err
+	}
+	again, err := s.dial(ctx) // one that died does not answer
+	if err != nil {
+		return fmt.Errorf("the receiver closed the connection, and now: %w", err)
+	}
+	return again.Close()
+}
+
+// ending is how a connection ended after we said that no more comes.
+type ending int
+
+const (
+	byCut    ending = iota // with an error
+	byWord                 // orderly; for TCP, which has no word, by its FIN
+	mute                   // by the FIN alone
+	lingered               // not at all in the time
+)
+
+// end says that no more comes, and waits for the other side to end.
+func end(ctx context.Context, conn halfClosed, wait time.Duration) (ending, error) {
+	if err := conn.CloseWrite(); err != nil {
+		return byCut, fmt.Errorf("ending the connection: %w", err)
+	}
+	until := time.Now().Add(wait)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	if err := conn.SetReadDeadline(until); err != nil {
+		return byCut, fmt.Errorf("ending the connection: %w", err)
 	}
 	_, err := io.Copy(io.Discard, io.LimitReader(conn, maxAnswer))
-	var timeout net.Error
+	var slow net.Error
 	switch {
-	case err == nil && s.cfg.TLS != nil:
-		return nil // its close_notify
-	case errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil:
-		return nil // it keeps the connection, which is well
-	case err == nil, errors.Is(err, io.ErrUnexpectedEOF):
-		// It closed without a word, as a process that dies does. One that died does
-		// not answer.
-		again, err := s.dial(ctx)
-		if err != nil {
-			return fmt.Errorf("the receiver closed the connection, and now: %w", err)
-		}
-		return again.Close()
-	default:
-		return fmt.Errorf("ending the connection: %w", err)
+	case err == nil:
+		return byWord, nil
+	case errors.Is(err, errMute):
+		return mute, err
+	case errors.As(err, &slow) && slow.Timeout() && ctx.Err() == nil:
+		return lingered, errors.New("the receiver has not read everything in time")
 	}
+	return byCut, fmt.Errorf("ending the connection: %w", err)
 }
 
 // Close implements Sink: no connection is kept.
