@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -79,6 +80,20 @@ func (m *Manifest) Encode(signer *Signer) ([]byte, error) {
 		return b.Bytes(), nil
 	}
 	return note.Sign(&note.Note{Text: b.String()}, signer)
+}
+
+// ReadManifest reads the manifest of a bundle. That it is signed, and true, is
+// VerifyBundle's to check.
+func ReadManifest(files fs.FS) (*Manifest, error) {
+	body, err := readFile(files, ManifestFile, maxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	m, _, _, err := openManifest(body, note.VerifierList())
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	return m, nil
 }
 
 // openManifest reads a manifest. signed is true if it has signatures; wrong says

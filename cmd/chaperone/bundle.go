@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,7 @@ func makeBundle(ctx context.Context, args []string, out io.Writer) (err error) {
 		filter.Until = time.Now().UTC()
 	}
 	cfg := bundle.Config{Store: s.store, Trusted: s.trusted, Filter: filter, Maker: "chaperone evidence bundle, version " + version,
-		Temp: filepath.Dir(to)}
+		Temp: filepath.Dir(to), Parts: server.BundleParts()}
 	if s.copied {
 		if cfg.Clock, err = s.fetchedAt(ctx); err != nil {
 			return err
@@ -126,8 +127,34 @@ func writeBundle(ctx context.Context, cfg bundle.Config, to string) (m *evidence
 	return m, os.Rename(f.Name(), to)
 }
 
-// verifyBundle verifies a zip, or the folder it was unpacked into.
-func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) (report *evidence.Report, err error) {
+// opened is a bundle: a zip, or the folder it was unpacked into.
+type opened struct {
+	files fs.FS
+	// own are the auditor's own files that lie beside the bundle's.
+	own   []string
+	close func() error
+}
+
+func openBundle(path, keys string) (*opened, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		b := &opened{files: os.DirFS(path), close: func() error { return nil }}
+		if name, err := filepath.Rel(path, keys); err == nil && filepath.IsLocal(name) {
+			b.own = append(b.own, filepath.ToSlash(name))
+		}
+		return b, nil
+	}
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &opened{files: &z.Reader, close: z.Close}, nil
+}
+
+func (b *opened) verify(ctx context.Context, keys string, checkpoints []string) (*evidence.Report, error) {
 	if keys == "" {
 		return nil, errors.New("give --keys FILE: without public keys nothing can be believed")
 	}
@@ -135,24 +162,17 @@ func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) 
 	if err != nil {
 		return nil, err
 	}
-	options := evidence.Options{Checkpoints: checkpoints}
-	info, err := os.Stat(path)
+	return evidence.VerifyBundle(ctx, b.files, trusted, evidence.Options{Checkpoints: checkpoints}, b.own...)
+}
+
+// verifyBundle verifies a zip, or the folder it was unpacked into.
+func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) (report *evidence.Report, err error) {
+	b, err := openBundle(path, keys)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		var own []string // the auditor's own files may lie beside the bundle's
-		if name, err := filepath.Rel(path, keys); err == nil && filepath.IsLocal(name) {
-			own = append(own, filepath.ToSlash(name))
-		}
-		return evidence.VerifyBundle(ctx, os.DirFS(path), trusted, options, own...)
-	}
-	z, err := zip.OpenReader(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	defer func() { err = errors.Join(err, z.Close()) }()
-	return evidence.VerifyBundle(ctx, &z.Reader, trusted, options)
+	defer func() { err = errors.Join(err, b.close()) }()
+	return b.verify(ctx, keys, checkpoints)
 }
 
 // tokenOf prints the token of an identifier, which it reads from standard input:

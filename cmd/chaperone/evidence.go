@@ -68,7 +68,7 @@ func (s *source) open(ctx context.Context) (err error) {
 
 func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("evidence verify, fetch, bundle, replay, token, hold, extend, differencing or open?")
+		return errors.New("evidence verify, fetch, bundle, export, replay, token, hold, extend, differencing or open?")
 	}
 	switch args[0] {
 	case "verify":
@@ -77,6 +77,8 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 		return fetch(ctx, args[1:], out)
 	case "bundle":
 		return makeBundle(ctx, args[1:], out)
+	case "export":
+		return exportRecords(ctx, args[1:], out)
 	case "token":
 		return tokenOf(ctx, args[1:], os.Stdin, out)
 	case "replay":
@@ -90,7 +92,7 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 	case "open":
 		return openSealed(ctx, args[1:], out)
 	}
-	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, bundle, replay, token, hold, extend, differencing and open", args[0])
+	return fmt.Errorf("there is no command evidence %q; there are verify, fetch, bundle, export, replay, token, hold, extend, differencing and open", args[0])
 }
 
 // verify checks everything and prints what is wrong.

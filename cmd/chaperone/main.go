@@ -27,6 +27,9 @@ const usage = `chaperone: the HTTP query gateway between AI agents and clinical 
   chaperone evidence verify --config FILE | --dir DIR --keys FILE | --bundle ZIP --keys FILE [--checkpoints FILE] [--json]
   chaperone evidence fetch  --config FILE --to DIR   copy the evidence out of the store
   chaperone evidence bundle --config FILE --since T --until T [--principal …] [--sign KEY] --out FILE.zip
+  chaperone evidence export (--config FILE | --dir DIR --keys FILE | --bundle ZIP --keys FILE)
+                            --format csv|ocsf|fhir [--since T --until T --principal …] [--out FILE]
+                                                     records for spreadsheets, SIEMs, health record systems
   chaperone evidence token  --config FILE --class CLASS   token of the identifier on standard input, for --patient
   chaperone evidence replay --config FILE SESSION-OR-QUERY
   chaperone evidence hold   --config FILE --query ID | --session ID [--release] --reason TEXT

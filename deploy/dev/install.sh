@@ -14,6 +14,8 @@ command -v gcc >/dev/null || need+=(gcc libc6-dev) # the race detector needs it
 command -v chromium >/dev/null || need+=(chromium) # the pages are tried in a real browser
 command -v sqlsmith >/dev/null || need+=(sqlsmith) # a fuzzer of PostgreSQL
 python3 -m venv --help >/dev/null 2>&1 || need+=(python3-venv)
+command -v javac >/dev/null || need+=(default-jdk-headless) # HL7's FHIR validator
+command -v mvn >/dev/null || need+=(maven)
 if [ ${#need[@]} -gt 0 ]; then
   echo "installing ${need[*]} …"
   sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
@@ -52,4 +54,25 @@ if [ ! -x .tools/venv/bin/python ] || ! cmp -s tools/python/requirements-test.tx
   python3 -m venv .tools/venv
   .tools/venv/bin/pip install -q -r tools/python/requirements-test.txt
   cp tools/python/requirements-test.txt .tools/venv/requirements
+fi
+
+# The validators of exports: OCSF's published schema, and HL7's FHIR validator (150 MB of jars, the first time).
+if [ ! -x .tools/bin/ocsf-validate ] || ! cmp -s internal/testenv/ocsfvalidator/requirements.txt .tools/ocsf/requirements; then
+  echo "installing the validator of OCSF events …"
+  python3 -m venv .tools/ocsf
+  .tools/ocsf/bin/pip install -q -r internal/testenv/ocsfvalidator/requirements.txt
+  printf '#!/bin/sh\nexec "%s/.tools/ocsf/bin/python" "%s/internal/testenv/ocsfvalidator/validate.py"\n' "$PWD" "$PWD" >.tools/bin/ocsf-validate
+  chmod +x .tools/bin/ocsf-validate
+  cp internal/testenv/ocsfvalidator/requirements.txt .tools/ocsf/requirements
+fi
+
+fhir=internal/testenv/fhirvalidator
+if [ ! -x .tools/bin/fhir-validate ] || ! cat $fhir/pom.xml $fhir/Validate.java | cmp -s - .tools/fhir/source; then
+  echo "installing HL7's FHIR validator …"
+  rm -rf .tools/fhir
+  mvn -q -B -f $fhir/pom.xml dependency:copy-dependencies "-DoutputDirectory=$PWD/.tools/fhir/lib"
+  javac -cp '.tools/fhir/lib/*' -d .tools/fhir $fhir/Validate.java
+  printf '#!/bin/sh\nexec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "%s/.tools/fhir:%s/.tools/fhir/lib/*" Validate "$@"\n' "$PWD" "$PWD" >.tools/bin/fhir-validate
+  chmod +x .tools/bin/fhir-validate
+  cat $fhir/pom.xml $fhir/Validate.java >.tools/fhir/source
 fi

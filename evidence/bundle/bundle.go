@@ -44,10 +44,22 @@ type Config struct {
 	Clock func() time.Time
 }
 
-// Part is a file of a bundle for people or other programs to read.
+// Part is a file of a bundle for people or other programs to read. It has one of
+// Write and Each.
 type Part struct {
-	Name  string
+	Name string
+	// Write writes the file.
 	Write func(w io.Writer, c *Content) error
+	// Each makes what is given the records that the filter chooses, by time. The
+	// records are read once for all such parts, and shared: they must not be changed.
+	Each func(w io.Writer) (RecordWriter, error)
+}
+
+// RecordWriter writes a file of a bundle record by record.
+type RecordWriter interface {
+	Write(r *evidence.Record) error
+	// Flush is called once, after the last.
+	Flush() error
 }
 
 // Content is what a Part is made from.
@@ -243,12 +255,69 @@ func (b *builder) addParts(ctx context.Context) error {
 	content := &Content{Manifest: b.manifest, Report: report, Records: func(yield func(*evidence.Record) bool) error {
 		return b.each(b.period(), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
 	}}
+	var each []Part
 	for _, part := range b.cfg.Parts {
+		if part.Write == nil {
+			each = append(each, part)
+			continue
+		}
 		if err := b.write(part.Name, func(w io.Writer) error { return part.Write(w, content) }); err != nil {
 			return fmt.Errorf("writing %s: %w", part.Name, err)
 		}
 	}
-	return nil
+	return b.addEach(ctx, each, content)
+}
+
+// addEach reads the records once and gives each to all parts, which write at the
+// same time.
+func (b *builder) addEach(ctx context.Context, parts []Part, content *Content) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	feeds := make([]chan *evidence.Record, len(parts))
+	for i, part := range parts {
+		feed := make(chan *evidence.Record) // unbuffered: records may be large
+		feeds[i] = feed
+		group.Go(func() error {
+			if err := b.write(part.Name, func(w io.Writer) error { return writeEach(w, part, feed) }); err != nil {
+				return fmt.Errorf("writing %s: %w", part.Name, err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer func() {
+			for _, feed := range feeds {
+				close(feed)
+			}
+		}()
+		err := content.Records(func(r *evidence.Record) bool {
+			for _, feed := range feeds {
+				select {
+				case feed <- r:
+				case <-ctx.Done():
+					return false
+				}
+			}
+			return true
+		})
+		return errors.Join(err, ctx.Err())
+	})
+	return group.Wait()
+}
+
+func writeEach(w io.Writer, part Part, feed <-chan *evidence.Record) error {
+	out, err := part.Each(w)
+	if err != nil {
+		return err
+	}
+	for r := range feed {
+		if err := out.Write(r); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
 }
 
 // withoutManifest leaves out that the manifest is not signed yet.
@@ -290,6 +359,12 @@ keys of the gateways, which you got by another way than this bundle (the file
 verify.py needs Python 3.9 or newer and nothing else, and no network. Both say
 what they checked, and name what is wrong. Keep the checkpoints that they print:
 with them you find later whether anything that is here was changed since.
+
+The folder exports, if there is one, holds the same records for other programs:
+records.csv for spreadsheets, ocsf.ndjson for security tools (OCSF 1.8), and
+fhir.ndjson for health records systems (FHIR R4 AuditEvent). They hold no rows and
+prove nothing: each line names the record in evidence/runs that does.
+docs/interchange.md says what their fields mean.
 
 docs/evidence-format.md of the project describes every file.
 `

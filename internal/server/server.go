@@ -105,7 +105,7 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	// What runs beside requests outlives ctx, which bounds the start only.
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	bundles := bundle.Config{Store: store, Trusted: trusted, Signer: signer, Keys: keys,
-		Maker: "gateway " + cfg.Instance + ", version " + version, Clock: time.Now}
+		Maker: "gateway " + cfg.Instance + ", version " + version, Clock: time.Now, Parts: BundleParts()}
 	if s.api, err = s.build(ctx, store, auditors, bundles, version); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
