@@ -45,6 +45,8 @@ type Sink interface {
 	// the receiver has. The error says why not all of them; what it does not
 	// know to be delivered is not counted, and sent again.
 	Deliver(ctx context.Context, events []Event) (taken int, err error)
+	// Check tells whether the receiver can be reached; it sends nothing.
+	Check(ctx context.Context) error
 	// Close drops connections.
 	Close()
 }

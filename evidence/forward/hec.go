@@ -79,5 +79,8 @@ func (h *HEC) Deliver(ctx context.Context, events []Event) (int, error) {
 	return len(events), nil
 }
 
+// Check implements Sink.
+func (h *HEC) Check(ctx context.Context) error { return h.post.check(ctx) }
+
 // Close implements Sink.
 func (h *HEC) Close() { h.post.close() }

@@ -83,6 +83,19 @@ func (p *poster) post(ctx context.Context, body []byte, header map[string]string
 	return answer, nil
 }
 
+// check tells whether the receiver answers. It is sent nothing, nor its secret.
+func (p *poster) check(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL, http.NoBody)
+	if err != nil {
+		return errors.New("the request could not be made")
+	}
+	res, err := p.client.Do(req)
+	if err != nil {
+		return bare(err)
+	}
+	return res.Body.Close()
+}
+
 // secret resolves the receiver's secret.
 func (p *poster) secret() (string, error) {
 	s, err := p.Secret()

@@ -56,6 +56,9 @@ func (o *OTLP) Deliver(ctx context.Context, events []Event) (int, error) {
 	return len(events), nil
 }
 
+// Check implements Sink.
+func (o *OTLP) Check(ctx context.Context) error { return o.post.check(ctx) }
+
 // Close implements Sink.
 func (o *OTLP) Close() { o.post.close() }
 

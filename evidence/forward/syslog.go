@@ -217,6 +217,15 @@ func end(ctx context.Context, conn halfClosed, wait time.Duration) (ending, erro
 	return byCut, fmt.Errorf("ending the connection: %w", err)
 }
 
+// Check implements Sink.
+func (s *Syslog) Check(ctx context.Context) error {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // Close implements Sink: no connection is kept.
 func (s *Syslog) Close() {}
 

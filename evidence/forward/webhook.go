@@ -69,6 +69,9 @@ func (w *Webhook) one(ctx context.Context, signer *standardwebhooks.Webhook, e *
 	return err
 }
 
+// Check implements Sink.
+func (w *Webhook) Check(ctx context.Context) error { return w.post.check(ctx) }
+
 // Close implements Sink.
 func (w *Webhook) Close() { w.post.close() }
 
