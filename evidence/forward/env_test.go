@@ -247,3 +247,14 @@ type receiver struct {
 }
 
 func logFile(t testing.TB) string { return filepath.Join(t.TempDir(), "gateway.log") }
+
+func certPool(t testing.TB, file string) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(file)
+	must(t, err)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		t.Fatal("no authority")
+	}
+	return pool
+}
