@@ -224,6 +224,17 @@ func scan(in io.Reader, each func(line []byte) (Received, error)) (list []Receiv
 	return list, s.Err()
 }
 
+// CertificateFiles are an authority's certificate, and a pair for 127.0.0.1.
+type CertificateFiles struct{ CA, Cert, Key string }
+
+// Certificates makes fresh ones.
+func Certificates(tb testing.TB) CertificateFiles {
+	tb.Helper()
+	dir := tb.TempDir()
+	must(tb, certificates(dir))
+	return CertificateFiles{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")}
+}
+
 // certificates writes an authority, and certificates of it for a server on this
 // machine and a client.
 func certificates(dir string) error {
