@@ -95,7 +95,10 @@ func (d *destination) deliver(ctx context.Context, events []Event) error {
 			if errors.As(err, &waiting) {
 				pause = max(pause, min(waiting.after, d.pace.refused))
 			}
-			if failures++; failures == 1 || pause >= d.pace.most/2 {
+			if failures++; failures > 2 { // it may be too much at once for its time or something on the way
+				size = max(1, size/2)
+			}
+			if failures == 1 || pause >= d.pace.most/2 {
 				d.logger.Warn("records could not be forwarded; trying again", "error", err, "again_in", pause)
 			}
 		}

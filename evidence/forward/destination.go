@@ -47,6 +47,7 @@ type destination struct {
 	closing          <-chan struct{}
 
 	// What follows is the goroutine's own.
+	looked  time.Time // for new logs
 	listed  time.Time // when all logs were known
 	due     map[string]time.Time
 	batch   []Event
@@ -127,7 +128,8 @@ func (d *destination) round(ctx context.Context) (more bool) {
 // now and then.
 func (d *destination) logs(ctx context.Context) []string {
 	now := d.clock()
-	if now.Sub(d.listed) >= d.pace.list {
+	if now.Sub(d.looked) >= d.pace.list {
+		d.looked = now
 		if err := d.list(ctx); err == nil {
 			d.listed = now
 			d.readable("", nil)
@@ -185,8 +187,10 @@ func (d *destination) rest(name string, err error) {
 	now := d.clock()
 	c := d.at(name)
 	last := c.Last
-	if last.IsZero() {
-		last, _ = evidence.WriterStart(name)
+	if last.IsZero() { // nothing was read of it: it may have lived until since, at least
+		if last, _ = evidence.WriterStart(name); last.Before(d.state.Since) {
+			last = d.state.Since
+		}
 	}
 	silent := now.Sub(last)
 	switch {

@@ -454,3 +454,45 @@ func TestCompaction(t *testing.T) {
 		t.Errorf("%v, floor %v", s.Logs, s.Floor)
 	}
 }
+
+// TestALongLivedLog that says nothing when a destination is new is not dead.
+func TestALongLivedLog(t *testing.T) {
+	w, sink := newWorld(t), &fake{}
+	other := w.log(t, "gw-2")
+	log := w.log(t, "gw-1")
+	// Two months later, as the forwarder sees it.
+	later := func() time.Time { return time.Now().Add(2 * dead) }
+	f, _ := w.forward(t, log, sink, func(d *Destination, cfg *Config, _ *pace) {
+		d.All, d.Since, cfg.Clock = true, later().Add(-time.Minute), later
+	})
+	eventually(t, 5*time.Second, "both logs are known", func() bool { return len(f.destinations[0].pending()) == 2 })
+	time.Sleep(100 * time.Millisecond) // it looks at them
+	for name, c := range f.destinations[0].pending() {
+		if c.Segment == 0 {
+			t.Errorf("%s is followed from its beginning", name)
+		}
+	}
+	if n := len(f.destinations[0].pending()); n != 2 {
+		t.Errorf("%d of 2 logs are followed", n)
+	}
+	write(t, other, 1)
+	eventually(t, 5*time.Second, "what it says then arrives", func() bool { return sink.has(".1") })
+	stopNow(f)
+}
+
+// TestTooMuchAtOnce: what fails again and again is tried in smaller pieces.
+func TestTooMuchAtOnce(t *testing.T) {
+	w, sink := newWorld(t), &fake{}
+	log := w.log(t, "gw-1")
+	write(t, log, 100)
+	sink.set(func(events []Event) (int, error) {
+		if len(events) > 10 {
+			return 0, context.DeadlineExceeded
+		}
+		return len(events), nil
+	})
+	f, _ := w.forward(t, log, sink, nil)
+	closeLog(t, log)
+	eventually(t, 10*time.Second, "all arrive", func() bool { return len(sink.ids()) == len(w.records(t)) })
+	stopNow(f)
+}

@@ -66,11 +66,13 @@ func (h *HEC) Deliver(ctx context.Context, events []Event) (int, error) {
 	}
 	answer, err := h.post.post(ctx, zipped(body.Bytes()), map[string]string{"Content-Type": "application/json", "Content-Encoding": "gzip",
 		"Authorization": "Splunk " + token})
-	if err != nil {
-		return 0, err
-	}
 	code, ok := hecCode(answer)
+	var no *refused
 	switch {
+	case errors.As(err, &no) && ok && hecDenies[code]:
+		return 0, &denied{fmt.Sprintf("%s, code %d", no.reason, code)}
+	case err != nil:
+		return 0, err
 	case !ok:
 		return 0, errors.New("the answer is none of an event collector")
 	case code != 0:
@@ -84,3 +86,18 @@ func (h *HEC) Check(ctx context.Context) error { return h.post.check(ctx) }
 
 // Close implements Sink.
 func (h *HEC) Close() { h.post.close() }
+
+// hecDenies are the codes of Splunk's HTTP Event Collector that come with 400 and
+// are not about the events: invalid token, wrong index, channel missing or
+// invalid, acknowledgement disabled.
+var hecDenies = map[int]bool{4: true, 7: true, 10: true, 11: true, 14: true}
+
+func hecCode(answer []byte) (int, bool) {
+	var a struct {
+		Code *int `json:"code"`
+	}
+	if json.Unmarshal(answer, &a) != nil || a.Code == nil {
+		return 0, false
+	}
+	return *a.Code, true
+}

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +58,7 @@ func newPoster(h HTTP) *poster {
 
 func (p *poster) close() { p.transport.CloseIdleConnections() }
 
-// post sends a body and gives the answer of a receiver that took it.
+// post sends a body and gives the answer, also of a receiver that did not take it.
 func (p *poster) post(ctx context.Context, body []byte, header map[string]string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL, bytes.NewReader(body))
 	if err != nil {
@@ -74,8 +73,8 @@ func (p *poster) post(ctx context.Context, body []byte, header map[string]string
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err := judge(res, answer); err != nil {
-		return nil, err
+	if err := judge(res); err != nil {
+		return answer, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer: %w", bare(err))
@@ -116,7 +115,7 @@ func bare(err error) error {
 
 // judge says what a status means for what was sent. Nothing of the answer is
 // repeated: a receiver may quote what it got.
-func judge(res *http.Response, answer []byte) error {
+func judge(res *http.Response) error {
 	status := res.StatusCode
 	reason := "the receiver answers " + strconv.Itoa(status)
 	switch {
@@ -125,31 +124,10 @@ func judge(res *http.Response, answer []byte) error {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return &later{retryAfter(res.Header.Get("Retry-After")), reason}
 	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
-		if code, ok := hecCode(answer); ok {
-			reason += ", code " + strconv.Itoa(code)
-			if hecDenies[code] {
-				return &denied{reason}
-			}
-		}
 		return &refused{reason: reason}
 	default:
 		return &denied{reason}
 	}
-}
-
-// hecDenies are the codes of Splunk's HTTP Event Collector that come with 400 and
-// are not about the events: invalid token, wrong index, channel missing or
-// invalid, acknowledgement disabled.
-var hecDenies = map[int]bool{4: true, 7: true, 10: true, 11: true, 14: true}
-
-func hecCode(answer []byte) (int, bool) {
-	var a struct {
-		Code *int `json:"code"`
-	}
-	if json.Unmarshal(answer, &a) != nil || a.Code == nil {
-		return 0, false
-	}
-	return *a.Code, true
 }
 
 // retryAfter reads the header of RFC 9110, section 10.2.3.

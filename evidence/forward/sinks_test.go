@@ -161,6 +161,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"otlp", 200, "", ok}, {"otlp", 200, string(half), some}, {"otlp", 200, "<html>hunter2</html>", again},
 		{"otlp", 400, "hunter2", no}, {"otlp", 413, "", no}, {"otlp", 422, "", no},
+		{"otlp", 400, `{"code":11,"message":"hunter2"}`, no}, // a code of gRPC, not of HEC
 		{"otlp", 401, "hunter2", stop}, {"otlp", 403, "", stop}, {"otlp", 404, "", stop}, {"otlp", 405, "", stop}, {"otlp", 415, "", stop}, {"otlp", 302, "", stop},
 		{"otlp", 408, "", again}, {"otlp", 429, "hunter2", again}, {"otlp", 500, "", again}, {"otlp", 502, "", again}, {"otlp", 503, "", again},
 		{"hec", 200, `{"text":"Success","code":0}`, ok}, {"hec", 200, `{"text":"hunter2","code":9}`, again}, {"hec", 200, "hunter2", again},
