@@ -133,7 +133,7 @@ func closeLog(t testing.TB, l *evidence.Log) {
 func TestInOrderToTheEnd(t *testing.T) {
 	w, sink := newWorld(t), &fake{}
 	log := w.log(t, "gw-1")
-	f, _ := w.forward(t, log, sink, func(d *Destination, _ *Config, _ *pace) { d.MaxRecords = 7 })
+	f, _ := w.forward(t, log, sink, func(d *Destination, _ *Config, _ *pace) { d.MaxRecords = 3 })
 	write(t, log, 100)
 	closeLog(t, log)
 	f.Close(t.Context())
@@ -148,7 +148,7 @@ func TestInOrderToTheEnd(t *testing.T) {
 		}
 	}
 	for _, call := range sink.calls {
-		if len(call) > 7 {
+		if len(call) > 3 {
 			t.Errorf("%d records at once", len(call))
 		}
 	}
