@@ -134,7 +134,7 @@ func TestInOrderToTheEnd(t *testing.T) {
 	w, sink := newWorld(t), &fake{}
 	log := w.log(t, "gw-1")
 	f, _ := w.forward(t, log, sink, func(d *Destination, _ *Config, _ *pace) { d.MaxRecords = 3 })
-	write(t, log, 100)
+	write(t, log, 1000)
 	closeLog(t, log)
 	f.Close(t.Context())
 	want := w.records(t)
