@@ -192,6 +192,62 @@ type Evidence struct {
 	// proves nothing and is made again if it is lost; without it, at each start.
 	// Each gateway needs its own.
 	Index string `yaml:"index"`
+	// Forward are the systems that records are forwarded to, such as a SIEM.
+	Forward []Forward `yaml:"forward"`
+	// ForwardState is the folder on local disk that holds how far each of them has
+	// the records, a file each. It has to outlive the process, and each gateway
+	// needs its own. Required with forward.
+	ForwardState string `yaml:"forward_state"`
+}
+
+// Forward is a system that gets the clear part of each record; see forwarding.md.
+type Forward struct {
+	// Name of it in metrics, logs and the name of its state's file: small letters,
+	// digits and "-". Another name is another system, that has nothing yet.
+	Name string `yaml:"name"`
+	// Type is otlp, syslog, hec or webhook.
+	Type string `yaml:"type"`
+	// URL of otlp (https://host:4318/v1/logs), hec
+	// (https://host:8088/services/collector/event) or webhook, whole.
+	URL string `yaml:"url"`
+	// Address of syslog over TLS, host:port.
+	Address string `yaml:"address"`
+	// Secret is the token of hec, the signing key of webhook (whsec_ and base64), or
+	// a bearer token of otlp, which may do without. It is read anew for each
+	// delivery.
+	Secret *SecretRef `yaml:"secret"`
+	// TLS to it.
+	TLS ForwardTLS `yaml:"tls"`
+	// Insecure allows http, and syslog without TLS, to a loopback host.
+	Insecure bool `yaml:"insecure"`
+	// Scope is instance, the records of this gateway's own instance, or all, those
+	// of every gateway that shares the store. Default instance.
+	Scope string `yaml:"scope"`
+	// Since is the time of the first record, for a system that has nothing yet.
+	// Default the start of the gateway that first names it.
+	Since Time `yaml:"since"`
+	// MaxRecords in one delivery, at most 10000. Default 500.
+	MaxRecords int `yaml:"max_records"`
+	// MaxBytes of one delivery before it is compressed, at most 16MiB; a larger
+	// record goes alone. Default 1MiB.
+	MaxBytes Size `yaml:"max_bytes"`
+	// Index of hec; without it the token's own.
+	Index string `yaml:"index"`
+	// SourceType of hec. Default chaperone:ocsf.
+	SourceType string `yaml:"source_type"`
+}
+
+// ForwardTLS is TLS to a system that records are forwarded to.
+type ForwardTLS struct {
+	// CAFile is a PEM file of its certificate authority; without it the
+	// machine's own are trusted.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is a PEM file of the gateway's certificate for it, if it asks for
+	// one.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is a PEM file of that certificate's private key. It must not be
+	// readable by others.
+	KeyFile string `yaml:"key_file"`
 }
 
 // Approvals is how risky statements wait.

@@ -35,6 +35,10 @@ func (e *Evidence) defaults() {
 	e.Heartbeat, e.Observe, e.DailyBundles = Duration(time.Minute), Duration(5*time.Minute), true
 }
 
+func (f *Forward) defaults() {
+	f.Scope, f.MaxRecords, f.MaxBytes, f.SourceType = forwardInstance, 500, 1<<20, "chaperone:ocsf"
+}
+
 func (a *Approvals) defaults() { a.Expires = Duration(24 * time.Hour) }
 
 func (m *Masking) defaults() {

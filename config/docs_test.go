@@ -47,6 +47,7 @@ and the fix. Anchors, aliases and tags are not read. [deploy/chaperone.example.y
 is a complete example; ` + "`chaperone check --config chaperone.yaml`" + ` also tries every server it names.
 
 - **Durations** are written ` + "`30s`, `1h30m`, `24h` or `6y`" + ` (a year is 365.25 days).
+- **Times** are written ` + "`2026-11-23`, midnight in UTC, or `2026-11-23T10:00:00Z`" + `.
 - **Sizes** are written ` + "`65536`, `64KiB`, `4MiB` or `1GiB`" + `.
 - **Secrets** are references, never values: ` + "`{file: PATH}`" + ` or ` + "`{env: NAME}`" + `. A secret's file must not be
   readable by others nor writable by its group; white space around the secret is left out.
@@ -104,6 +105,8 @@ func describeType(typ reflect.Type) (kind string, inner reflect.Type, suffix str
 	switch typ {
 	case reflect.TypeFor[Duration]():
 		return "duration", nil, ""
+	case reflect.TypeFor[Time]():
+		return "time", nil, ""
 	case reflect.TypeFor[Size]():
 		return "size", nil, ""
 	case reflect.TypeFor[SecretRef]():

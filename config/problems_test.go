@@ -156,6 +156,16 @@ func badConfigs(t *testing.T, good, dir string) []bad {
 		{"connection name", "  clinic:\n", "  Clinic!:\n"},
 		{"limits", "policy:\n", "limits: {rows: 10, max_rows: 5, max_timeout: 2h, body: 1GiB}\npolicy:\n"},
 		{"size", "policy:\n", "limits: {bytes: 4MB}\npolicy:\n"},
+		{"forward without a folder", "approvals:\n", "  forward: [{name: siem, type: syslog, address: 'logs.example.org:6514'}]\napprovals:\n"},
+		{"forward: everything wrong", "approvals:\n", "  forward_state: /x\n  forward:\n    - {name: 'a b', type: smoke, url: 'http://logs.example.org', scope: world, " +
+			"max_records: 0, max_bytes: 1GiB, since: yesterday}\n    - {name: b, type: hec, url: 'https://u:hunter2@x'}\napprovals:\n"},
+		{"forward: of another type", "approvals:\n", "  forward_state: /x\n  forward:\n    - name: a\n      type: syslog\n      url: https://logs.example.org\n" +
+			"      secret: {file: " + short + "}\n      index: main\n    - name: a\n      type: otlp\n      address: logs.example.org:6514\napprovals:\n"},
+		{"forward: in clear text", "approvals:\n", "  forward_state: /x\n  forward:\n    - {name: a, type: otlp, url: 'http://127.0.0.1:4318/v1/logs'}\n" +
+			"    - {name: b, type: syslog, address: 'logs.example.org:6514', insecure: true}\n" +
+			"    - {name: c, type: otlp, url: 'https://logs.example.org', insecure: true, tls: {cert_file: /nowhere/x}}\napprovals:\n"},
+		{"forward: no key to sign with", "approvals:\n", "  forward_state: /x\n  forward:\n    - {name: a, type: webhook, url: 'https://x', secret: {file: " + short + "}}\n" +
+			"    - {name: b, type: hec, url: 'https://x', secret: hunter2}\napprovals:\n"},
 		{"many at once", "instance: gateway-1\nlisten: 0.0.0.0:8443", "instance: A\nlisten: x\nfoo: 1\nbar: 2"},
 	}
 }

@@ -112,23 +112,27 @@ func (v validator) listener(c *Config) {
 	}
 }
 
-func (v validator) certificate(t TLS) {
-	if t.CertFile == "" || t.KeyFile == "" {
-		v.wrong([]string{"tls"}, "cert_file and key_file go together")
+func (v validator) certificate(t TLS) { v.pair([]string{"tls"}, t.CertFile, t.KeyFile) }
+
+// pair checks a certificate and its key; path is the section that names them.
+func (v validator) pair(path []string, cert, key string) {
+	at := func(name string) []string { return append(path[:len(path):len(path)], name) }
+	if cert == "" || key == "" {
+		v.wrong(path, "cert_file and key_file go together")
 		return
 	}
 	if v.offline {
 		return
 	}
-	if _, err := os.Stat(t.CertFile); err != nil {
-		v.wrong([]string{"tls", "cert_file"}, "%v", err)
+	if _, err := os.Stat(cert); err != nil {
+		v.wrong(at("cert_file"), "%v", err)
 		return
 	}
-	if _, ok := v.secret([]string{"tls", "key_file"}, SecretRef{File: t.KeyFile}); !ok {
+	if _, ok := v.secret(at("key_file"), SecretRef{File: key}); !ok {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-		v.wrong([]string{"tls"}, "the certificate cannot be used: %v", err)
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		v.wrong(path, "the certificate cannot be used: %v", err)
 	}
 }
 

@@ -75,6 +75,7 @@ func (v validator) evidence(c *Config) {
 	v.positive([]string{"evidence", "heartbeat"}, int64(c.Evidence.Heartbeat))
 	v.positive([]string{"evidence", "observe"}, int64(c.Evidence.Observe))
 	v.auditors(c)
+	v.forward(c)
 }
 
 // auditors checks who is trusted, and to whom is sealed.

@@ -41,6 +41,20 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Time is a moment: "2026-11-23", midnight in UTC, or "2026-11-23T10:00:00Z".
+type Time struct{ time.Time }
+
+// UnmarshalText reads a time.
+func (t *Time) UnmarshalText(text []byte) (err error) {
+	if t.Time, err = time.Parse(time.DateOnly, string(text)); err == nil {
+		return nil
+	}
+	if t.Time, err = time.Parse(time.RFC3339, string(text)); err != nil {
+		return errors.New("is no time; write 2026-11-23 or 2026-11-23T10:00:00Z")
+	}
+	return nil
+}
+
 // Size is a number of bytes: "65536", "64KiB", "4MiB" or "1GiB".
 type Size int64
 

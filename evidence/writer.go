@@ -66,6 +66,13 @@ func WriterStart(writer string) (start time.Time, ok bool) {
 	return start, err == nil
 }
 
+// WriterInstance is the gateway instance that a writer is a process of, by its
+// name. ok is false for what is no writer's name.
+func WriterInstance(writer string) (instance string, ok bool) {
+	instance, _, err := parseWriter(writer)
+	return instance, err == nil
+}
+
 func cutLast(s, sep string) (before, after string, ok bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

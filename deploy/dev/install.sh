@@ -13,6 +13,8 @@ command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || need+=(mariadb-se
 command -v gcc >/dev/null || need+=(gcc libc6-dev) # the race detector needs it
 command -v chromium >/dev/null || need+=(chromium) # the pages are tried in a real browser
 command -v sqlsmith >/dev/null || need+=(sqlsmith) # a fuzzer of PostgreSQL
+command -v rsyslogd >/dev/null || [ -x /usr/sbin/rsyslogd ] || need+=(rsyslog) # a receiver of forwarded records
+ls /usr/lib/*/rsyslog/lmnsd_ossl.so >/dev/null 2>&1 || need+=(rsyslog-openssl)
 python3 -m venv --help >/dev/null 2>&1 || need+=(python3-venv)
 command -v javac >/dev/null || need+=(default-jdk-headless) # HL7's FHIR validator
 command -v mvn >/dev/null || need+=(maven)
@@ -32,6 +34,7 @@ tool() { # name, module path, version
   fi
 }
 tool versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
+tool victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs v1.52.1 # speaks Splunk's HEC
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
 tool staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
 
@@ -47,6 +50,12 @@ fi
 if [ ! -x .tools/bin/vaultd ] || [ -n "$(find internal/testenv/vaultd -newer .tools/bin/vaultd -type f)" ]; then
   echo "building the Vault test server (minutes, the first time) …"
   go build -C internal/testenv/vaultd -o "$GOBIN/vaultd" .
+fi
+
+# So is the OpenTelemetry Collector's OTLP receiver.
+if [ ! -x .tools/bin/otelcold ] || [ -n "$(find internal/testenv/otelcold -newer .tools/bin/otelcold -type f)" ]; then
+  echo "building the OTLP test server …"
+  go build -C internal/testenv/otelcold -o "$GOBIN/otelcold" .
 fi
 
 if [ ! -x .tools/venv/bin/python ] || ! cmp -s tools/python/requirements-test.txt .tools/venv/requirements; then

@@ -65,6 +65,18 @@ func Checks(cfg *config.Config) []Check {
 				return "in Vault", err
 			}})
 	}
+	for i := range cfg.Evidence.Forward {
+		f := &cfg.Evidence.Forward[i]
+		checks = append(checks, Check{"forward " + f.Name, "check its url or address, its certificate and that it answers from here; its secret is not tried",
+			func(ctx context.Context) (string, error) {
+				sink, err := newSink(f)
+				if err != nil {
+					return "", err
+				}
+				defer sink.Close()
+				return f.Type + " answers", sink.Check(ctx)
+			}})
+	}
 	names := make([]string, 0, len(cfg.Connections))
 	for name := range cfg.Connections {
 		names = append(names, name)

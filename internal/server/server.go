@@ -25,6 +25,7 @@ import (
 	"github.com/chaperone-sql/chaperone/credentials"
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
+	"github.com/chaperone-sql/chaperone/evidence/forward"
 	"github.com/chaperone-sql/chaperone/gateway"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/policy"
@@ -40,6 +41,7 @@ type Server struct {
 	reader  *evidence.Reader
 	api     *api.Server
 	audit   *auditing
+	forward *forward.Forwarder
 	logger  *slog.Logger
 
 	// life ends with Close, and with it what runs beside requests.
@@ -107,6 +109,9 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	bundles := bundle.Config{Store: store, Trusted: trusted, Signer: signer, Keys: keys,
 		Maker: "gateway " + cfg.Instance + ", version " + version, Parts: BundleParts(), Clock: time.Now}
 	if s.api, err = s.build(ctx, store, auditors, bundles, version); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	if s.forward, err = s.startForwarding(); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
 	}
 	if s.audit != nil {
@@ -209,6 +214,9 @@ func (s *Server) metrics() *prometheus.Registry {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "chaperone_leases", Help: "Database credentials that are in use or wait to be revoked.",
 	}, func() float64 { return float64(s.leases.Waiting()) }))
+	if len(s.cfg.Evidence.Forward) > 0 {
+		r.MustRegister(forwarding{s})
+	}
 	return r
 }
 
@@ -295,6 +303,9 @@ func (s *Server) Close(ctx context.Context) error {
 		all = append(all, s.audit.close())
 	}
 	all = append(all, s.leases.Close(ctx), s.log.Close(ctx))
+	if s.forward != nil { // what closing recorded is forwarded, too
+		s.endForwarding(ctx)
+	}
 	return errors.Join(all...)
 }
 
