@@ -32,9 +32,9 @@ func Forge(t testing.TB, store worm.Store, signer *Signer, writer string, from u
 			}
 			must(t, log.add(s.records[i].entry))
 		}
-		var body []byte
-		body, previous, err = encodeSegment(s.header, s.records, log, signer)
+		body, signed, err := encodeSegment(s.header, s.records, log, signer)
 		must(t, err)
+		previous = lineDigest(signed)
 		if n >= from {
 			objects[segmentKey(writer, n)] = body
 		}

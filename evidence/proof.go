@@ -3,12 +3,9 @@ package evidence
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/transparency-dev/merkle/compact"
-	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 )
 
@@ -53,39 +50,15 @@ func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof,
 
 // consistency proves that the tree with leaves added continues this one.
 func (t *tree) consistency(leaves [][]byte) ([][]byte, error) {
-	size := t.size()
-	nodes, err := proof.Consistency(size, size+uint64(len(leaves)))
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[compact.NodeID][]byte, len(nodes.IDs))
-	for _, id := range nodes.IDs {
-		known[id] = nil
-	}
-	note := func(id compact.NodeID, hash []byte) {
-		if _, wanted := known[id]; wanted {
-			known[id] = hash
-		}
-	}
-	edge := slices.Clone(t.edge.Hashes())
-	for i, id := range compact.RangeNodes(0, size, nil) {
-		note(id, edge[i])
-	}
-	grown, err := treeFactory().NewRange(0, size, slices.Clone(edge)) // it is changed
+	from := t.point()
+	grown, err := resumeTree(t.size(), slices.Clone(t.edge.Hashes())) // it is changed
 	if err != nil {
 		return nil, err
 	}
 	for _, leaf := range leaves {
-		note(compact.NewNodeID(0, grown.End()), leaf)
-		if err := grown.Append(leaf, note); err != nil {
+		if err := grown.addLeaf(leaf, from.grow); err != nil {
 			return nil, err
 		}
 	}
-	hashes := make([][]byte, len(nodes.IDs))
-	for i, id := range nodes.IDs {
-		if hashes[i] = known[id]; hashes[i] == nil {
-			return nil, errors.New("a hash of the proof is not known")
-		}
-	}
-	return nodes.Rehash(hashes, rfc6962.DefaultHasher.HashChildren)
+	return from.prove(grown.point())
 }
