@@ -27,11 +27,15 @@ func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof,
 	// First how far the log goes, then the hashes that a proof to there needs.
 	var leaves [][]byte
 	var newest *segment
+	var witnessed uint64
 	err = r.scan(ctx, writer, run.To, func(s *segment) (bool, error) {
 		for _, record := range s.records {
 			leaves = append(leaves, rfc6962.DefaultHasher.HashLeaf(record.entry))
 		}
 		newest = s
+		if witnessed == 0 {
+			p.Witnessed, witnessed = witnessedIn(s, run.Size)
+		}
 		return len(leaves) <= maxProven, nil
 	})
 	if err != nil || newest == nil || len(leaves) > maxProven {
@@ -41,11 +45,22 @@ func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof,
 	if err != nil {
 		return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
 	}
-	p = Proof{Size: run.Size, Checkpoint: string(newest.note)}
-	for _, h := range hashes {
-		p.Hashes = append(p.Hashes, base64.StdEncoding.EncodeToString(h))
+	p.Size, p.Checkpoint, p.Hashes = run.Size, string(newest.note), encodeHashes(hashes)
+	if witnessed > 0 {
+		if hashes, err = edge.consistency(leaves[:witnessed-run.Size]); err != nil {
+			return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
+		}
+		p.WitnessedHashes = encodeHashes(hashes)
 	}
 	return p, true, nil
+}
+
+func encodeHashes(hashes [][]byte) []string {
+	list := make([]string, len(hashes))
+	for i, h := range hashes {
+		list[i] = base64.StdEncoding.EncodeToString(h)
+	}
+	return list
 }
 
 // consistency proves that the tree with leaves added continues this one.
