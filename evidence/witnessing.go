@@ -66,7 +66,7 @@ func (l *Log) attest() {
 	tick := time.NewTicker(l.cfg.Observe)
 	defer tick.Stop()
 	for {
-		l.round(l.rounds.life, min(roundTime, l.cfg.Observe), l.AppendAsync)
+		l.round(l.rounds.life, roundTime, l.AppendAsync)
 		select {
 		case <-l.rounds.life.Done():
 			return
