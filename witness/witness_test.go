@@ -359,11 +359,16 @@ func TestHostile(t *testing.T) {
 	must(t, err)
 	line := other[bytes.Index(other, []byte("—")):]
 	for name, h := range map[string]http.HandlerFunc{
-		"slow":             func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() },
-		"500":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"endless":          func(w http.ResponseWriter, r *http.Request) { endless(w, r, strings.Repeat("x", 1<<10)) },
-		"endless headers":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)); w.WriteHeader(200) },
-		"redirect":         func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) },
+		"slow":    func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() },
+		"500":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"endless": func(w http.ResponseWriter, r *http.Request) { endless(w, r, strings.Repeat("x", 1<<10)) },
+		"endless headers": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 1<<20))
+			w.WriteHeader(200)
+		},
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		},
 		"nothing":          func(http.ResponseWriter, *http.Request) {},
 		"another's":        func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(line) },
 		"no lines":         func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("— a\n\n\n— b c\n")) },
