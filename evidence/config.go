@@ -63,8 +63,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("the key %s is an auditor's by its name, which signs no log", c.Signer.Name())
 	case len(c.Auditors) == 0:
 		return errors.New("no auditor to seal to")
-	case len(c.Witnesses) > maxWitnesses:
-		return fmt.Errorf("at most %d witnesses can be asked", maxWitnesses)
+	case len(c.Witnesses) > MaxWitnesses:
+		return fmt.Errorf("at most %d witnesses can be asked", MaxWitnesses)
 	case c.InFlight > maxInFlight:
 		return fmt.Errorf("at most %d segments may be in flight", maxInFlight)
 	}

@@ -101,7 +101,7 @@ var onCopies = []attack{
 	}, func(s *scene) string { return evidence.SegmentKey(s.again, 1) + ".old" }, evidence.KindUnexplained, nothing},
 	{"an unknown object is added", false, func(s *scene) { s.write("evidence/note", []byte("x")) }, func(*scene) string { return "evidence/note" }, evidence.KindUnexplained, nothing},
 	{"the end of a closed log is cut", false, func(s *scene) {
-		for n := s.segments(s.again) - 2; n < s.segments(s.again)+2; n++ {
+		for n := s.segments(s.again) - 3; n < s.segments(s.again)+3; n++ {
 			s.remove(evidence.SegmentKey(s.again, n))
 		}
 	}, func(s *scene) string { return evidence.SegmentKey(s.again, s.segments(s.again)) }, evidence.KindCut, nothing},
@@ -436,7 +436,7 @@ var onBundles = []struct {
 		var size uint64
 		n := 0
 		s.run(s.again, func(o [][]byte) [][]byte {
-			o = o[:len(o)-2]
+			o = o[:len(o)-3] // writer.closed, writer.witnessed, and what somebody did
 			_, size = evidence.SegmentSpan(s.t, o[len(o)-1])
 			n = len(o)
 			return o

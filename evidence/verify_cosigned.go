@@ -132,7 +132,7 @@ func (v *verifier) witnessed(l *logState, r *Record, key string) {
 		v.recordFinding(key, r, KindSignature, "The cosigned checkpoint that it holds was forged or changed: %v.", err)
 		return
 	}
-	l.witnesses = append(l.witnesses, witness{Checkpoint: c, source: "the checkpoint that witnesses cosigned, in record " + r.ID, at: at})
+	l.witnesses = append(l.witnesses, witness{Checkpoint: c, source: "what witnesses cosigned", at: at})
 }
 
 // within is how long after it was recorded a record must be cosigned.

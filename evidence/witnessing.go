@@ -28,8 +28,10 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("the witness cosigned %d records of this log", e.Size)
 }
 
+// MaxWitnesses is how many witnesses a log asks.
+const MaxWitnesses = 8
+
 const (
-	maxWitnesses = 8
 	// witnessRounds is how many rounds may fail one after another, and one more,
 	// until a record counts as not witnessed in time.
 	witnessRounds = 3

@@ -2,6 +2,7 @@ package witness
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -55,11 +56,42 @@ func New(dir string, signer *torchwood.CosignatureSigner, gateways []note.Verifi
 // Close gives the state free.
 func (s *Server) Close() error { return s.state.db.Close() }
 
-// Handler serves POST /add-checkpoint.
+// Handler serves POST /add-checkpoint, and at GET /checkpoints the newest
+// checkpoints that were cosigned, as `chaperone evidence verify --checkpoints`
+// takes them: {"checkpoints": {writer: the gateway's own signed note}}.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /add-checkpoint", s.addCheckpoint)
+	mux.HandleFunc("POST /add-checkpoint", s.bounded(s.addCheckpoint))
+	mux.HandleFunc("GET /checkpoints", s.bounded(s.checkpoints))
 	return mux
+}
+
+// bounded bounds how much anybody can ask for.
+func (s *Server) bounded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.limit.Allow() {
+			http.Error(w, "too many requests", http.StatusTooManyRequests)
+			return
+		}
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+			next(w, r)
+		default:
+			http.Error(w, "too many requests", http.StatusServiceUnavailable)
+		}
+	}
+}
+
+func (s *Server) checkpoints(w http.ResponseWriter, _ *http.Request) {
+	list, err := s.state.checkpoints()
+	if err != nil {
+		s.logger.Error("the checkpoints cannot be read", "error", err)
+		http.Error(w, "the checkpoints cannot be read", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"checkpoints": list}) // who does not hear it asks again
 }
 
 // refusal is an answer that is no cosignature.
@@ -76,17 +108,6 @@ type conflict struct{ size int64 }
 func (*conflict) Error() string { return "the old size is not the one that was cosigned last" }
 
 func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) {
-	if !s.limit.Allow() {
-		http.Error(w, "too many requests", http.StatusTooManyRequests)
-		return
-	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		http.Error(w, "too many requests", http.StatusServiceUnavailable)
-		return
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
 		http.Error(w, "the request is too large or broke off", http.StatusBadRequest)

@@ -116,20 +116,26 @@ func (s *state) read(origin string, signed []byte) (torchwood.Checkpoint, error)
 
 // Checkpoints are the newest checkpoints that a witness cosigned, by writer, as
 // `chaperone evidence verify --checkpoints` takes them: the gateways' own notes.
+// The witness must not be running; one that is serves them at /checkpoints.
 func Checkpoints(dir string, key *torchwood.CosignatureVerifier) (map[string]string, error) {
 	s, err := openState(dir, key)
 	if err != nil {
 		return nil, err
 	}
+	list, err := s.checkpoints()
+	return list, errors.Join(err, s.db.Close())
+}
+
+func (s *state) checkpoints() (map[string]string, error) {
 	list := make(map[string]string)
-	err = s.db.View(func(tx *bolt.Tx) error {
+	err := s.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(logsBucket).ForEach(func(origin, signed []byte) error {
 			_, writer, _ := cutLast(string(origin))
 			list[writer] = withoutLast(string(signed))
 			return nil
 		})
 	})
-	return list, errors.Join(err, s.db.Close())
+	return list, err
 }
 
 // withoutLast takes the witness' own line off a note.

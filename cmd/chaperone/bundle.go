@@ -127,7 +127,7 @@ func writeBundle(ctx context.Context, cfg bundle.Config, to string) (m *evidence
 }
 
 // verifyBundle verifies a zip, or the folder it was unpacked into.
-func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) (report *evidence.Report, err error) {
+func verifyBundle(ctx context.Context, path, keys string, options evidence.Options, ignore ...string) (report *evidence.Report, err error) {
 	if keys == "" {
 		return nil, errors.New("give --keys FILE: without public keys nothing can be believed")
 	}
@@ -135,15 +135,16 @@ func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) 
 	if err != nil {
 		return nil, err
 	}
-	options := evidence.Options{Checkpoints: checkpoints}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
 		var own []string // the auditor's own files may lie beside the bundle's
-		if name, err := filepath.Rel(path, keys); err == nil && filepath.IsLocal(name) {
-			own = append(own, filepath.ToSlash(name))
+		for _, file := range append(ignore, keys) {
+			if name, err := filepath.Rel(path, file); file != "" && err == nil && filepath.IsLocal(name) {
+				own = append(own, filepath.ToSlash(name))
+			}
 		}
 		return evidence.VerifyBundle(ctx, os.DirFS(path), trusted, options, own...)
 	}
