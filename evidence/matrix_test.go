@@ -231,6 +231,11 @@ func cosignedBy(s *scene, signer *torchwood.CosignatureSigner) func(string) stri
 	}
 }
 
+// cosignedIn is cosigned of another copy.
+func (s *scene) cosignedIn(path, writer string) string {
+	return (&scene{s.arena, path}).cosigned(writer)
+}
+
 // cosigned is what the last writer.witnessed of a log holds.
 func (s *scene) cosigned(writer string) (text string) {
 	s.t.Helper()
@@ -298,6 +303,56 @@ func TestTamperMatrixCopies(t *testing.T) {
 type matrix struct {
 	title string
 	lines []string
+}
+
+// TestWitnessedProof: a bundle of a log that goes on proves a later cosigned
+// checkpoint, so that all of its period is cosigned.
+func TestWitnessedProof(t *testing.T) {
+	a := newArena(t)
+	with := help{witnesses: a.one.key}
+	for name, by := range map[string]verifierOf{"go": a.goBundle, "python": a.python} {
+		s := &scene{a, filepath.Join(t.TempDir(), "copy")}
+		check(t, os.CopyFS(s.path, os.DirFS(a.bundles["before the end"])))
+		open := func() (notes int, findings []evidence.Finding) {
+			t.Helper()
+			report, err := by(s.path, with)
+			check(t, err)
+			for _, n := range report.Notes {
+				if strings.Contains(n.Message, "are not cosigned") {
+					notes++
+				}
+			}
+			return notes, report.Findings
+		}
+		if notes, findings := open(); notes > 0 || len(findings) > 0 {
+			t.Errorf("%s: as it was: %d ends are not cosigned, %+v", name, notes, findings)
+		}
+		file := evidence.ProofFile(s.across)
+		change := func(change func(p *evidence.Proof)) {
+			var p evidence.Proof
+			check(t, json.Unmarshal(s.read(file), &p))
+			change(&p)
+			text, err := json.Marshal(p)
+			check(t, err)
+			s.write(file, text)
+			s.relist(nil)
+		}
+		honest := s.read(file)
+		change(func(p *evidence.Proof) { p.Witnessed, p.WitnessedHashes = "", nil })
+		if notes, findings := open(); notes != 1 || len(findings) > 0 {
+			t.Errorf("%s: without: %d ends are not cosigned, %+v", name, notes, findings)
+		}
+		s.write(file, honest)
+		change(func(p *evidence.Proof) { p.Witnessed = s.cosignedIn(s.copied, s.again) })
+		if _, findings := open(); len(findings) != 1 || findings[0].Object != file {
+			t.Errorf("%s: of another log: %+v", name, findings)
+		}
+		s.write(file, honest)
+		change(func(p *evidence.Proof) { p.WitnessedHashes = append(p.WitnessedHashes, p.WitnessedHashes[0]) })
+		if _, findings := open(); len(findings) != 1 || findings[0].Object != file {
+			t.Errorf("%s: with a wrong proof: %+v", name, findings)
+		}
+	}
 }
 
 // names are what differs from run to run in a message.

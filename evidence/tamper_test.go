@@ -167,6 +167,8 @@ func (a *arena) record() {
 	a.yesterday = a.fetch()
 	a.early = a.verify(a.yesterday, a.goCopy).Checkpoints
 	a.query(one, nil, "alice", "")
+	middle := time.Now().UTC()
+	time.Sleep(2 * time.Millisecond)
 	a.query(two, nil, "bob", "")
 	evidence.LookAround(a.t, one)
 	evidence.LookAround(a.t, two)
@@ -189,6 +191,7 @@ func (a *arena) record() {
 	filter := evidence.Filter{Since: a.began, Until: time.Now().UTC()}
 	a.bundles["signed"] = a.bundle(filter, a.signer)
 	a.bundles["unsigned"] = a.bundle(filter, nil)
+	a.bundles["before the end"] = a.bundle(evidence.Filter{Since: a.began, Until: middle}, nil)
 	filter.Principal = "alice"
 	a.bundles["filtered"] = a.bundle(filter, a.signer)
 }

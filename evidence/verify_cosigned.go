@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math"
@@ -89,6 +90,11 @@ func openCosigned(msg string, log, witnesses note.Verifiers) (c Checkpoint, at t
 	}
 	if c, err = parseCheckpoint(n.Text); err != nil {
 		return c, at, err
+	}
+	for _, s := range slices.Concat(n.Sigs, n.UnverifiedSigs) {
+		if raw, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil || base64.StdEncoding.EncodeToString(raw) != s.Base64 {
+			return c, at, fmt.Errorf("%w: a signature is not in canonical base64", ErrInvalid)
+		}
 	}
 	own := false
 	earliest := int64(math.MaxInt64)

@@ -455,4 +455,142 @@ func TestLostAnswers(t *testing.T) {
 	if good, bad, last := o.count(); good < 5 || bad < 5 {
 		t.Fatalf("%d good and %d bad: %v", good, bad, last)
 	}
+	g.close(l)
+	if report := g.verify(w.key); len(report.Findings) > 0 {
+		t.Errorf("findings %+v", report.Findings)
+	}
+}
+
+// TestDated: records are dated by the gateway's clock; when witnesses cosigned
+// them bounds that from both sides.
+func TestDated(t *testing.T) {
+	for name, c := range map[string]struct {
+		off   time.Duration
+		since time.Duration // from now, of the auditor's own
+		want  evidence.Kind
+	}{
+		"now":          {0, -time.Hour, ""},
+		"back":         {-2 * time.Hour, 0, evidence.KindUnwitnessed},
+		"before then":  {-2 * time.Hour, -time.Hour, ""},
+		"back, within": {-10 * time.Minute, 0, ""},
+		"ahead":        {20 * time.Minute, 0, evidence.KindClock},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, o := newGateway(t, "gw-key"), &outcomes{}
+			w := startOurs(t, g.verifier)
+			clock := func() time.Time { return time.Now().Add(c.off) }
+			l, err := evidence.Open(t.Context(), evidence.Config{Store: g.store, Name: "gw", Signer: g.signer, Auditors: g.auditors,
+				GatewayVersion: "test", ConfigDigest: "abc", Heartbeat: time.Minute, Observe: 10 * time.Minute, Clock: clock,
+				Witnesses: []evidence.Cosigner{newClient(t, w.url, w.key)}, OnWitness: o.add, Logger: slog.New(slog.DiscardHandler)})
+			must(t, err)
+			g.append(l)
+			g.close(l)
+			witnesses, err := evidence.ParseWitnessKeys([]byte(w.key))
+			must(t, err)
+			options := evidence.Options{Witnesses: witnesses, Copy: true, Now: clock()}
+			if c.since != 0 {
+				options.WitnessSince = time.Now().Add(c.since)
+			}
+			report, err := evidence.Verify(t.Context(), g.store, g.trusted, options)
+			must(t, err)
+			if len(report.Findings) == 0 != (c.want == "") || c.want != "" && report.Findings[0].Kind != c.want {
+				t.Errorf("findings %+v", report.Findings)
+			}
+		})
+	}
+}
+
+// TestConcurrent: however many ask at once, a witness cosigns one history.
+func TestConcurrent(t *testing.T) {
+	g := newGateway(t, "gw-key")
+	w := startOurs(t, g.verifier)
+	const origin = "gw-key/gw-000000001-00000000"
+	var good sync.Map
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			if _, err := w.cosign(request{checkpoint: checkpointOf(t, g.signer, origin, 5, i)}.encode()); err == nil {
+				good.Store(i, true)
+			}
+		})
+	}
+	group.Wait()
+	count := 0
+	good.Range(func(any, any) bool { count++; return true })
+	if count != 1 {
+		t.Errorf("%d of 20 histories were cosigned", count)
+	}
+}
+
+// TestClientRefuses: what a configuration may not say.
+func TestClientRefuses(t *testing.T) {
+	key := newKey(t, "witness.test/w").Verifier().String()
+	_, log, err := evidence.GenerateSigner("gw-key")
+	must(t, err)
+	for _, c := range []struct {
+		url, key string
+		good     bool
+	}{
+		{"https://witness.example.org/w1/", key, true},
+		{"http://127.0.0.1:7380", key, true},
+		{"http://witness.example.org", key, false},
+		{"https://user@witness.example.org", key, false},
+		{"https://witness.example.org?x", key, false},
+		{"witness.example.org", key, false},
+		{"ftp://127.0.0.1", key, false},
+		{"https://witness.example.org", log, false},
+		{"https://witness.example.org", "", false},
+	} {
+		if _, err := NewClient(c.url, c.key); (err == nil) != c.good {
+			t.Errorf("%s: %v", c.url, err)
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add(request{old: 3, proof: [][]byte{make([]byte, 32)}, checkpoint: []byte("a/b\n3\nx\n\n— a b\n")}.encode())
+	f.Add([]byte("old 0\n\n"))
+	f.Add([]byte("old 01\n\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := parseRequest(body)
+		if err == nil && !bytes.Equal(r.encode(), body) {
+			t.Fatalf("%q is read as %q", body, r.encode())
+		}
+	})
+}
+
+// FuzzCosign: whatever comes, nothing but the one honest log is cosigned.
+func FuzzCosign(f *testing.F) {
+	g := newGateway(f, "gw-key")
+	w := startOurs(f, g.verifier)
+	honest := checkpointOf(f, g.signer, "gw-key/gw-000000001-00000000", 7, 0)
+	f.Add(request{checkpoint: honest}.encode())
+	f.Add(request{old: 7, checkpoint: honest}.encode())
+	f.Add(request{old: 7, proof: [][]byte{make([]byte, 32)}, checkpoint: honest}.encode())
+	text, _, _ := bytes.Cut(honest, []byte("\n\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, err := w.cosign(body); err == nil && !bytes.Contains(body, append(text, "\n\n"...)) {
+			t.Fatalf("%q is cosigned", body)
+		}
+	})
+}
+
+// FuzzAnswer: whatever a witness answers, only its own right cosignature gets in.
+func FuzzAnswer(f *testing.F) {
+	g := newGateway(f, "gw-key")
+	signer := newKey(f, "witness.test/w")
+	c := newClient(f, "https://witness.test", signer.Verifier().String())
+	c.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+	checkpoint := checkpointOf(f, g.signer, "gw-key/gw-000000001-00000000", 7, 0)
+	n, err := note.Open(checkpoint, g.trusted)
+	must(f, err)
+	signed, err := note.Sign(n, signer)
+	must(f, err)
+	f.Add(signed[len(checkpoint):])
+	f.Add([]byte("— witness.test/w AAAA\n"))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		if lines, err := c.cosignature(checkpoint, answer); err == nil {
+			t.Fatalf("%q gives %q", answer, lines) // its clock is another
+		}
+	})
 }
