@@ -109,9 +109,10 @@ func (a *arena) open(name string, signer *evidence.Signer) *evidence.Log {
 		GatewayVersion: "test", ConfigDigest: "abc", Heartbeat: time.Minute, Observe: time.Hour,
 		Witnesses: []evidence.Cosigner{a.one, a.two}, Logger: slog.New(slog.DiscardHandler)})
 	check(a.t, err)
-	evidence.Attest(a.t, l)
-	a.one.on.Store(true)
-	a.two.on.Store(true)
+	for _, w := range []*witnessed{a.one, a.two} {
+		<-w.refused
+		w.on.Store(true)
+	}
 	return l
 }
 
@@ -247,6 +248,7 @@ type witnessed struct {
 	*witness.Client
 	t        testing.TB
 	on       atomic.Bool
+	refused  chan struct{}
 	dir, key string
 	signer   *torchwood.CosignatureSigner
 	server   *witness.Server
@@ -254,6 +256,7 @@ type witnessed struct {
 
 func (w *witnessed) Cosign(ctx context.Context, old uint64, proof [][]byte, checkpoint []byte) ([]byte, error) {
 	if !w.on.Load() {
+		w.refused <- struct{}{}
 		return nil, errors.New("off")
 	}
 	return w.Client.Cosign(ctx, old, proof, checkpoint)
@@ -275,7 +278,7 @@ func (a *arena) witness(name string) *witnessed {
 	check(a.t, err)
 	path := filepath.Join(a.t.TempDir(), "key")
 	check(a.t, evidence.WritePrivateFile(path, private))
-	w := &witnessed{t: a.t, dir: a.t.TempDir(), key: public + "\n"}
+	w := &witnessed{t: a.t, refused: make(chan struct{}), dir: a.t.TempDir(), key: public + "\n"}
 	w.signer, err = witness.LoadSigner(path)
 	check(a.t, err)
 	check(a.t, witness.Init(w.dir, w.signer))

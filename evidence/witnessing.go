@@ -162,8 +162,15 @@ func (l *Log) forget() {
 	l.points = kept
 }
 
-// ask asks one witness: first for what may have been answered before.
+// ask asks one witness: first for what may have been answered before. It gives the
+// newest checkpoint that was cosigned.
 func (l *Log) ask(ctx context.Context, w *attendant, newest *point, give func(*point, []byte)) error {
+	var got []byte
+	defer func() {
+		if got != nil {
+			give(w.confirmed, got)
+		}
+	}()
 	for _, to := range []*point{w.tried, newest} {
 		if to == nil || to == w.confirmed {
 			continue
@@ -174,8 +181,7 @@ func (l *Log) ask(ctx context.Context, w *attendant, newest *point, give func(*p
 		if err != nil {
 			return err
 		}
-		w.confirmed, w.tried = to, nil
-		give(to, lines)
+		w.confirmed, w.tried, got = to, nil, lines
 	}
 	return nil
 }
