@@ -282,7 +282,7 @@ func TestWitnessRefuses(t *testing.T) {
 		if resp.StatusCode != c.want || c.says != "" && (answer.String() != c.says || resp.Header.Get("Content-Type") != sizeType) {
 			t.Errorf("%s: %d %q, want %d %q", c.name, resp.StatusCode, answer.String(), c.want, c.says)
 		}
-		if resp.StatusCode == 200 && !strings.HasPrefix(answer.String(), "— witness.test/ours ") {
+		if resp.StatusCode == http.StatusOK && !strings.HasPrefix(answer.String(), "— witness.test/ours ") {
 			t.Errorf("%s: %q", c.name, answer.String())
 		}
 	}
@@ -360,11 +360,11 @@ func TestHostile(t *testing.T) {
 	line := other[bytes.Index(other, []byte("—")):]
 	for name, h := range map[string]http.HandlerFunc{
 		"slow":    func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() },
-		"500":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"500":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"endless": func(w http.ResponseWriter, r *http.Request) { endless(w, r, strings.Repeat("x", 1<<10)) },
 		"endless headers": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 		},
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
