@@ -500,6 +500,41 @@ func TestDated(t *testing.T) {
 	}
 }
 
+// TestDied: what a process that died did not get cosigned is said, and is no
+// finding as long as it is within the bound.
+func TestDied(t *testing.T) {
+	g, o := newGateway(t, "gw-key"), &outcomes{}
+	w := startOurs(t, g.verifier)
+	client := newClient(t, w.url, w.key)
+	died := g.open(time.Hour, o, client) // never closed, and nothing more of it comes
+	o.waitFor(t, 1)
+	g.append(died)
+	g.append(died)
+	next := g.open(time.Hour, o, client)
+	g.close(next)
+	witnesses, err := evidence.ParseWitnessKeys([]byte(w.key))
+	must(t, err)
+	for within, want := range map[time.Duration]int{0: 0, time.Nanosecond: 1} {
+		report, err := evidence.Verify(t.Context(), g.store, g.trusted, evidence.Options{Witnesses: witnesses, WitnessWithin: within})
+		must(t, err)
+		ends := 0
+		for _, n := range report.Notes {
+			if n.Kind == evidence.KindUnwitnessed && strings.Contains(n.Object, died.Writer()) {
+				ends++
+			}
+		}
+		found := 0
+		for _, f := range report.Findings {
+			if f.Kind == evidence.KindUnwitnessed && strings.Contains(f.Object, died.Writer()) {
+				found++
+			}
+		}
+		if ends != 1-want || min(found, 1) != want || want == 0 && len(report.Findings) > 0 {
+			t.Errorf("within %s: findings %+v, notes %+v", within, report.Findings, report.Notes)
+		}
+	}
+}
+
 // TestConcurrent: however many ask at once, a witness cosigns one history.
 func TestConcurrent(t *testing.T) {
 	g := newGateway(t, "gw-key")
