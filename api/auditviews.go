@@ -165,7 +165,8 @@ func typeWords(t evidence.Type) string {
 		evidence.TypeRejected: "request refused", evidence.TypeAuthFailed: "sign-in failed", evidence.TypeAuthSucceeded: "signed in",
 		evidence.TypeRead: "auditor looked", evidence.TypeExported: "auditor took a bundle",
 		evidence.TypeBundled: "day bundled", evidence.TypeWriterStarted: "gateway started", evidence.TypeWriterClosed: "gateway ended",
-		evidence.TypeHeartbeat: "heartbeat", evidence.TypeObserved: "other gateways seen", evidence.TypeRecovered: "left by a crash",
+		evidence.TypeHeartbeat: "heartbeat", evidence.TypeObserved: "other gateways seen", evidence.TypeWitnessed: "cosigned by witnesses",
+		evidence.TypeRecovered: "left by a crash",
 	}[t]
 	if words == "" {
 		words = legible(string(t))

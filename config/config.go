@@ -184,6 +184,11 @@ type Evidence struct {
 	// Observe is how often the gateway records how far the logs of the others
 	// are. Default 5m.
 	Observe Duration `yaml:"observe"`
+	// Witnesses are servers that speak C2SP tlog-witness, best run by somebody else
+	// than the gateways: each cosigns the log if it continues what it cosigned
+	// before, at the start, every observe, and at the end. None can hold up or fail
+	// a query. At most 8.
+	Witnesses []Witness `yaml:"witnesses"`
 	// DailyBundles says whether this gateway stores the bundle of each closed
 	// day (bundles/2026/11/23.zip) if no other was faster. It needs room for the
 	// day's records in the folder for temporary files. Default true.
@@ -248,6 +253,16 @@ type ForwardTLS struct {
 	// KeyFile is a PEM file of that certificate's private key. It must not be
 	// readable by others.
 	KeyFile string `yaml:"key_file"`
+}
+
+// Witness is a server that cosigns the log.
+type Witness struct {
+	// URL is its submission prefix, without add-checkpoint. https unless its host
+	// is loopback.
+	URL string `yaml:"url"`
+	// Key is its verifier key, a line as `chaperone keys witness` prints it: Ed25519,
+	// cosignature/v1.
+	Key string `yaml:"key"`
 }
 
 // Approvals is how risky statements wait.

@@ -106,6 +106,8 @@ func badConfigs(t *testing.T, good, dir string) []bad {
 		{"no auditor", "auditors:\n    - " + auditor, "auditors: []"},
 		{"auditor", auditor, "nobody"},
 		{"auditors of two kinds", auditor, auditor + "\n    - " + hybrid.Recipient().String()},
+		{"witness without TLS", "auditors:\n    - " + auditor, "witnesses: [{url: http://witness.example.org, key: x}]\n  auditors:\n    - " + auditor},
+		{"witness without a key", "auditors:\n    - " + auditor, "witnesses: [{url: https://witness.example.org}]\n  auditors:\n    - " + auditor},
 		{"key twice, escaped", "instance: gateway-1", "instance: gateway-1\n\"\\x69nstance\": x"},
 		{"approval key", approvals, "key: {file: " + short + "}"},
 		{"profile", "profile: hipaa-safe-harbor", "profile: none"},

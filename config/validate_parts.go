@@ -16,9 +16,11 @@ import (
 
 	"github.com/chaperone-sql/chaperone/connectors/mysql"
 	"github.com/chaperone-sql/chaperone/connectors/postgres"
+	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/masking/expression"
 	"github.com/chaperone-sql/chaperone/policy"
+	"github.com/chaperone-sql/chaperone/witness"
 )
 
 func (v validator) store(c *Config) {
@@ -76,6 +78,14 @@ func (v validator) evidence(c *Config) {
 	v.positive([]string{"evidence", "observe"}, int64(c.Evidence.Observe))
 	v.auditors(c)
 	v.forward(c)
+	if len(c.Evidence.Witnesses) > evidence.MaxWitnesses {
+		v.wrong([]string{"evidence", "witnesses"}, "at most %d", evidence.MaxWitnesses)
+	}
+	for i, w := range c.Evidence.Witnesses {
+		if _, err := witness.NewClient(w.URL, w.Key); err != nil {
+			v.wrong([]string{"evidence", "witnesses", strconv.Itoa(i)}, "%v", err)
+		}
+	}
 }
 
 // auditors checks who is trusted, and to whom is sealed.

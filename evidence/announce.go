@@ -29,6 +29,9 @@ type Announcement struct {
 	ConfigDigest   string `json:"config_digest"`
 	// HeartbeatMS is the longest silence of a living writer, in milliseconds.
 	HeartbeatMS int64 `json:"heartbeat_ms"`
+	// WitnessWithinMS is how long after it was recorded a record should be
+	// cosigned at the latest, in milliseconds; 0 without witnesses.
+	WitnessWithinMS int64 `json:"witness_within_ms,omitempty"`
 	// Predecessors are earlier writers of the same instance whose end no other
 	// announcement tells.
 	Predecessors []Predecessor `json:"predecessors,omitempty"`

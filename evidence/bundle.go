@@ -126,4 +126,8 @@ type Proof struct {
 	Size       uint64   `json:"size"`
 	Checkpoint string   `json:"checkpoint"`
 	Hashes     []string `json:"proof"`
+	// Witnessed is the first cosigned checkpoint that covers the run, as in a
+	// record; WitnessedHashes prove that it continues the run.
+	Witnessed       string   `json:"witnessed,omitempty"`
+	WitnessedHashes []string `json:"witnessed_proof,omitempty"`
 }

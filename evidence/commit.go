@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chaperone-sql/chaperone/worm"
@@ -75,7 +76,7 @@ func (l *Log) makeBatch() (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := l.tree.add(entry); err != nil {
+		if err := l.tree.addLeaf(rfc6962.DefaultHasher.HashLeaf(entry), l.grow); err != nil {
 			return nil, err
 		}
 		records = append(records, lines{entry, it.lines.body})
@@ -90,9 +91,10 @@ func (l *Log) makeBatch() (*batch, error) {
 	l.queued -= size
 	h.Count = uint64(b.items) // #nosec G115 -- a length
 	var err error
-	if b.body, l.previous, err = encodeSegment(h, records, l.tree, l.cfg.Signer); err != nil {
+	if b.body, l.newest, err = encodeSegment(h, records, l.tree, l.cfg.Signer); err != nil {
 		return nil, err
 	}
+	l.previous = lineDigest(l.newest)
 	l.number++
 	l.cut = time.Now()
 	return b, nil

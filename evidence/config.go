@@ -30,6 +30,11 @@ type Config struct {
 	Heartbeat time.Duration
 	// Observe is how often the writer looks at other writers' logs. 5 min.
 	Observe time.Duration
+	// Witnesses are asked to cosign the log's newest checkpoint at the start,
+	// every Observe, and at the end. None of them can hold up a record. At most 8.
+	Witnesses []Cosigner
+	// OnWitness, if set, is told how each request to a witness ended.
+	OnWitness func(witness string, err error)
 	// RetryWindow is how long a record waits for a failing store before its
 	// Append fails. 5 s.
 	RetryWindow time.Duration
@@ -59,6 +64,8 @@ func (c *Config) check() error {
 			"begins with up to a hyphen", c.Signer.Name(), c.Name)
 	case len(c.Auditors) == 0:
 		return errors.New("no auditor to seal to")
+	case len(c.Witnesses) > MaxWitnesses:
+		return fmt.Errorf("at most %d witnesses can be asked", MaxWitnesses)
 	case c.InFlight > maxInFlight:
 		return fmt.Errorf("at most %d segments may be in flight", maxInFlight)
 	}
@@ -77,6 +84,9 @@ func (c *Config) check() error {
 	setDefault(&c.QueueBytes, 64<<20)
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.OnWitness == nil {
+		c.OnWitness = func(string, error) {}
 	}
 	return nil
 }

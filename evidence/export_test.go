@@ -16,8 +16,16 @@ import (
 // it signed: consistent in itself. It gives the objects by key.
 func Forge(t testing.TB, store worm.Store, signer *Signer, writer string, from uint64, change func(entry []byte) []byte) map[string][]byte {
 	t.Helper()
+	return ForgeAll(t, store, signer, writer, from, func(entry []byte, _ string) []byte { return change(entry) })
+}
+
+// ForgeAll is Forge; change also gets the forged checkpoint before.
+func ForgeAll(t testing.TB, store worm.Store, signer *Signer, writer string, from uint64,
+	change func(entry []byte, checkpoint string) []byte,
+) map[string][]byte {
+	t.Helper()
 	objects := map[string][]byte{}
-	log, previous := newTree(), ""
+	log, previous, checkpoint := newTree(), "", ""
 	for n := uint64(0); ; n++ {
 		object, err := store.Get(t.Context(), segmentKey(writer, n), 0)
 		if errors.Is(err, worm.ErrNotFound) {
@@ -29,13 +37,13 @@ func Forge(t testing.TB, store worm.Store, signer *Signer, writer string, from u
 		s.Subtrees, s.Previous = log.subtrees(), previous
 		for i := range s.records {
 			if n >= from {
-				s.records[i].entry = change(s.records[i].entry)
+				s.records[i].entry = change(s.records[i].entry, checkpoint)
 			}
 			must(t, log.add(s.records[i].entry))
 		}
-		var body []byte
-		body, previous, err = encodeSegment(s.header, s.records, log, signer)
+		body, signed, err := encodeSegment(s.header, s.records, log, signer)
 		must(t, err)
+		previous, checkpoint = lineDigest(signed), string(signed)
 		if n >= from {
 			objects[segmentKey(writer, n)] = body
 		}
@@ -134,6 +142,13 @@ func Golden(t testing.TB, path, text string) {
 			return
 		}
 	}
+}
+
+// Attest makes a log ask its witnesses now.
+func Attest(t testing.TB, l *Log) {
+	t.Helper()
+	l.round(t.Context(), roundTime, l.AppendAsync)
+	must(t, l.Flush(t.Context()))
 }
 
 // LookAround makes a log observe the others now. Its own look must be far off.

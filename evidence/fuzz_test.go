@@ -2,9 +2,12 @@ package evidence
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"strings"
 	"testing"
 	"time"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -55,6 +58,39 @@ func FuzzNote(f *testing.F) {
 		if text, err := noteText(msg); err == nil {
 			_, _ = parseAnnouncement(text)
 			_, _ = parseCheckpoint(text)
+		}
+	})
+}
+
+// FuzzCosigned: a cosigned checkpoint is the log's own, and the witness' time counts
+// only with its signature.
+func FuzzCosigned(f *testing.F) {
+	w := newWorld(f)
+	_, key, err := ed25519.GenerateKey(nil)
+	must(f, err)
+	witness, err := torchwood.NewCosignatureSigner("witness.test/w", key)
+	must(f, err)
+	c := Checkpoint{Origin: origin("gw-key", newWriter("gw-1", time.Now(), [5]byte{})), Size: 3, Root: make([]byte, 32), header: "x"}
+	signed, err := note.Sign(&note.Note{Text: c.text()}, w.signer)
+	must(f, err)
+	n, err := note.Open(signed, w.trusted)
+	must(f, err)
+	both, err := note.Sign(n, witness)
+	must(f, err)
+	line := both[len(signed):]
+	f.Add(string(both))
+	f.Add(string(signed))
+	f.Add(string(signed) + "— witness.test/w AAAA\n")
+	f.Fuzz(func(t *testing.T, msg string) {
+		got, at, err := openCosigned(msg, w.trusted, note.VerifierList(witness.Verifier()))
+		if err != nil {
+			return
+		}
+		if got.text() != c.text() {
+			t.Fatal("a forged checkpoint")
+		}
+		if !at.IsZero() && !strings.Contains(msg, string(bytes.TrimSpace(line))) {
+			t.Fatal("a forged cosignature")
 		}
 	})
 }

@@ -127,6 +127,15 @@ func WritePrivateFile(path string, text masking.Secret) error {
 // ParseVerifiers reads public key lines, as auditors keep them in a file. At
 // least one is required.
 func ParseVerifiers(text []byte) (note.Verifiers, error) {
+	list, err := ParseVerifierList(text)
+	if err != nil {
+		return nil, err
+	}
+	return note.VerifierList(list...), nil
+}
+
+// ParseVerifierList is ParseVerifiers, for who must know the keys' names.
+func ParseVerifierList(text []byte) ([]note.Verifier, error) {
 	list := make([]note.Verifier, 0, 4)
 	for _, line := range keyLines(string(text)) {
 		v, err := note.NewVerifier(line)
@@ -138,7 +147,7 @@ func ParseVerifiers(text []byte) (note.Verifiers, error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("reading public keys: %w: there is none", ErrInvalid)
 	}
-	return note.VerifierList(list...), nil
+	return list, nil
 }
 
 // LoadVerifiers reads a file of public keys.

@@ -44,6 +44,7 @@ type entry struct {
 	Approvers    []string      `json:"approvers,omitempty"`
 	Status       string        `json:"status,omitempty"`
 	Observed     []Observation `json:"observed,omitempty"`
+	Witnessed    string        `json:"witnessed,omitempty"`
 	// Body is the base64 SHA-256 of the body line, "" if there is none.
 	Body string `json:"body,omitempty"`
 }
@@ -81,7 +82,7 @@ func linesOf(r *Record) (lines, error) {
 	}
 	e := entry{Type: r.Type, QueryID: r.QueryID, SessionID: r.SessionID, RequestID: r.RequestID, Connection: r.Connection,
 		Actor: r.Actor, PurposeOfUse: r.PurposeOfUse, Relations: r.Relations, Patients: r.Patients, Observed: r.Observed,
-		Body: bodyDigest(text)}
+		Witnessed: r.Witnessed, Body: bodyDigest(text)}
 	e.derive(&b)
 	tail, err := encodeJSON(e)
 	if err != nil {
@@ -180,7 +181,7 @@ func decodeEntry(line []byte) (*Record, string, error) {
 	return &Record{ID: e.ID, Writer: e.Writer, Sequence: e.Sequence, Time: e.Time, Type: e.Type, QueryID: e.QueryID,
 		SessionID: e.SessionID, RequestID: e.RequestID, Connection: e.Connection, Actor: e.Actor,
 		PurposeOfUse: e.PurposeOfUse, Relations: e.Relations, Patients: e.Patients, Effect: e.Effect,
-		Approvers: e.Approvers, Status: e.Status, Observed: e.Observed}, e.Body, nil
+		Approvers: e.Approvers, Status: e.Status, Observed: e.Observed, Witnessed: e.Witnessed}, e.Body, nil
 }
 
 // decodeBody reads a body line, whose digest its entry tells, into the record.

@@ -28,6 +28,7 @@ type Log struct {
 	end     context.CancelFunc
 	workers sync.WaitGroup
 	others  *observer // of watch alone
+	rounds  rounds
 
 	mu       sync.Mutex
 	queue    []*item
@@ -35,7 +36,9 @@ type Log struct {
 	inflight []*batch
 	tree     *tree
 	number   uint64    // of the next segment
-	previous string    // digest of the newest checkpoint
+	newest   []byte    // checkpoint
+	previous string    // its digest
+	points   []*point  // from which proofs to witnesses will be made
 	durable  uint64    // segments known to be stored, from 0 without a gap
 	last     time.Time // of the newest record
 	cut      time.Time // when the newest segment was made, for heartbeats
@@ -92,6 +95,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		GatewayVersion: cfg.GatewayVersion, ConfigDigest: cfg.ConfigDigest,
 		HeartbeatMS: cfg.Heartbeat.Milliseconds(), Predecessors: predecessors,
 	}
+	if len(cfg.Witnesses) > 0 {
+		announcement.WitnessWithinMS = (witnessRounds * cfg.Observe).Milliseconds()
+	}
 	body, err := announcement.encode(cfg.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("opening evidence log: announcing: %w", err)
@@ -104,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l.life, l.end = context.WithCancel(context.WithoutCancel(ctx))
 	first := &Record{Type: TypeWriterStarted, Data: map[string]string{
 		"version": cfg.GatewayVersion, "config": cfg.ConfigDigest, "predecessors": strconv.Itoa(len(predecessors)),
-	}}
+	}, Observed: []Observation{{Writer: writer, Announcement: lineDigest(body)}}}
 	if _, err := l.Append(ctx, first); err != nil {
 		l.end()
 		l.workers.Wait()
@@ -114,6 +120,10 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l.others = &observer{store: l.cfg.Store, self: l.writer, seen: make(map[string]*sighting)}
 	l.lookAround()
 	l.workers.Go(l.watch)
+	if len(cfg.Witnesses) > 0 {
+		l.rounds.begin(l.life, cfg.Witnesses)
+		l.workers.Go(l.attest)
+	}
 	return l, nil
 }
 
@@ -182,7 +192,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	}
 }
 
-// Close stores what is queued, then writer.closed alone in the last segment, and
+// Close stores what is queued, has it cosigned, and stores writer.closed alone in the last segment, and
 // stops the writer. If that cannot be done before ctx ends, the log stays
 // without its end, which the next start of the instance tells.
 func (l *Log) Close(ctx context.Context) error {
@@ -195,7 +205,8 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 	err := l.Flush(ctx)
 	if err == nil {
-		err = l.appendLast() //nolint:contextcheck // as in Append
+		l.attestLast(ctx)
+		err = l.appendLast(&Record{Type: TypeWriterClosed}) //nolint:contextcheck // as in Append
 	}
 	if err == nil {
 		err = l.Flush(ctx)
@@ -209,9 +220,9 @@ func (l *Log) Close(ctx context.Context) error {
 	return nil
 }
 
-// appendLast queues writer.closed.
-func (l *Log) appendLast() error {
-	it, err := l.prepare(&Record{Type: TypeWriterClosed})
+// appendLast queues a record of a log that takes no more.
+func (l *Log) appendLast(r *Record) error {
+	it, err := l.prepare(r)
 	if err != nil {
 		return err
 	}

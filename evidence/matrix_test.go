@@ -3,7 +3,10 @@ package evidence_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -13,6 +16,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 )
@@ -36,6 +42,10 @@ const (
 	nothing  = ""
 	keptEnd  = "a checkpoint that was kept at the end"
 	keptThen = "a checkpoint that was kept before"
+	// The others are of witnesses.
+	witnessKeys   = "the witnesses' keys"
+	honestWitness = "the other witness' key"
+	witnessList   = "what a witness holds (`chaperone witness checkpoints`)"
 )
 
 func segment(writer func(*scene) string, n uint64) func(*scene) string {
@@ -91,7 +101,7 @@ var onCopies = []attack{
 	}, func(s *scene) string { return evidence.SegmentKey(s.again, 1) + ".old" }, evidence.KindUnexplained, nothing},
 	{"an unknown object is added", false, func(s *scene) { s.write("evidence/note", []byte("x")) }, func(*scene) string { return "evidence/note" }, evidence.KindUnexplained, nothing},
 	{"the end of a closed log is cut", false, func(s *scene) {
-		for n := s.segments(s.again) - 2; n < s.segments(s.again)+2; n++ {
+		for n := s.segments(s.again) - 3; n < s.segments(s.again)+3; n++ {
 			s.remove(evidence.SegmentKey(s.again, n))
 		}
 	}, func(s *scene) string { return evidence.SegmentKey(s.again, s.segments(s.again)) }, evidence.KindCut, nothing},
@@ -134,8 +144,37 @@ var onCopies = []attack{
 	}, func(s *scene) string { return "evidence/" + s.closed }, evidence.KindForked, nothing},
 	{"what nobody saw yet is made again with the gateway's key", true, func(s *scene) {
 		s.remove("fetched.json")
-		s.forge(s.other, s.across, s.unseen(s.across), `"bob"`, `"eve"`)
+		s.rewrite(s.across, s.unseen(s.across), nil)
 	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindForked, keptEnd},
+	{"the same, and there were witnesses", true, func(s *scene) {
+		s.remove("fetched.json")
+		s.rewrite(s.across, s.unseen(s.across), nil)
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindUnwitnessed, witnessKeys},
+	{"the same, with its cosignatures", true, func(s *scene) {
+		s.remove("fetched.json")
+		s.forge(s.other, s.across, s.unseen(s.across), `"bob"`, `"eve"`)
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindForked, nothing},
+	{"the same, with forged cosignatures", true, func(s *scene) {
+		s.remove("fetched.json")
+		s.rewrite(s.across, s.unseen(s.across), func(checkpoint string) string {
+			verifier := s.one.signer.Verifier()
+			raw := append(binary.BigEndian.AppendUint32(nil, verifier.KeyHash()), make([]byte, 72)...)
+			return checkpoint + "— " + verifier.Name() + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
+		})
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindSignature, witnessKeys},
+	{"the same, with cosignatures by a key that calls itself a witness", true, func(s *scene) {
+		s.remove("fetched.json")
+		s.rewrite(s.across, s.unseen(s.across), cosignedBy(s, s.arena.witness("witness.test/1").signer))
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindUnwitnessed, witnessKeys},
+	{"the same, with the cosigned checkpoint of another log", true, func(s *scene) {
+		s.remove("fetched.json")
+		foreign := s.cosigned(s.again)
+		s.rewrite(s.across, s.unseen(s.across), func(string) string { return foreign })
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindMisplaced, nothing},
+	{"the same, and one of two witnesses cosigns it again", true, func(s *scene) {
+		s.remove("fetched.json")
+		s.rewrite(s.across, s.unseen(s.across), cosignedBy(s, s.one.signer))
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindUnwitnessed, honestWitness},
 	{"records are dated back with the gateway's key", true, func(s *scene) {
 		s.remove("fetched.json")
 		year := time.Now().UTC().Format(`"time":"2006-`)
@@ -153,6 +192,10 @@ var onCopies = []attack{
 		check(s.t, os.RemoveAll(s.path))
 		check(s.t, os.CopyFS(s.path, os.DirFS(s.yesterday)))
 	}, func(s *scene) string { return "evidence/" + s.again }, evidence.KindCut, keptEnd},
+	{"the store is rolled back to yesterday, and a witness is asked", false, func(s *scene) {
+		check(s.t, os.RemoveAll(s.path))
+		check(s.t, os.CopyFS(s.path, os.DirFS(s.yesterday)))
+	}, func(s *scene) string { return "evidence/" + s.again }, evidence.KindCut, witnessList},
 	{"the end of a running log is cut", false, func(s *scene) {
 		check(s.t, os.RemoveAll(s.path))
 		check(s.t, os.CopyFS(s.path, os.DirFS(s.yesterday)))
@@ -171,6 +214,59 @@ func (s *scene) explain(instance string) {
 	key, body := evidence.Announce(s.t, s.other, instance, time.Now(),
 		evidence.Predecessor{Writer: s.again, Segments: last + 1, Checkpoint: "gw-1/" + note})
 	s.write(key, body)
+}
+
+// rewrite makes the end of gw-2's log again with its key. cosign gives the notes of
+// its writer.witnessed, from the log's checkpoint then; nil leaves these out.
+func (s *scene) rewrite(writer string, from uint64, cosign func(checkpoint string) string) {
+	s.t.Helper()
+	store := s.store()
+	for key, body := range evidence.ForgeAll(s.t, store, s.other, writer, from, func(entry []byte, checkpoint string) []byte {
+		entry = bytes.ReplaceAll(entry, []byte(`"bob"`), []byte(`"eve"`))
+		if !bytes.Contains(entry, []byte(`"type":"writer.witnessed"`)) {
+			return entry
+		}
+		head, _, _ := bytes.Cut(entry, []byte(`"type":`))
+		if cosign == nil {
+			return append(bytes.Clone(head), `"type":"writer.heartbeat"}`...)
+		}
+		note, err := json.Marshal(cosign(checkpoint))
+		check(s.t, err)
+		return append(append(append(bytes.Clone(head), `"type":"writer.witnessed","witnessed":`...), note...), '}')
+	}) {
+		s.write(key, body)
+	}
+}
+
+// cosignedBy has a checkpoint cosigned by a witness that does not look.
+func cosignedBy(s *scene, signer *torchwood.CosignatureSigner) func(string) string {
+	return func(checkpoint string) string {
+		n, err := note.Open([]byte(checkpoint), s.trusted)
+		check(s.t, err)
+		signed, err := note.Sign(n, signer)
+		check(s.t, err)
+		return string(signed)
+	}
+}
+
+// cosignedIn is cosigned of another copy.
+func (s *scene) cosignedIn(path, writer string) string {
+	return (&scene{s.arena, path}).cosigned(writer)
+}
+
+// cosigned is what the last writer.witnessed of a log holds.
+func (s *scene) cosigned(writer string) (text string) {
+	s.t.Helper()
+	check(s.t, evidence.NewReader(s.store(), s.trusted).Records(s.t.Context(), evidence.Filter{}, func(r *evidence.Record) bool {
+		if r.Writer == writer && r.Witnessed != "" {
+			text = r.Witnessed
+		}
+		return true
+	}))
+	if text == "" {
+		s.t.Fatal("nothing was cosigned")
+	}
+	return text
 }
 
 // link is the key of a link.
@@ -227,6 +323,56 @@ type matrix struct {
 	lines []string
 }
 
+// TestWitnessedProof: a bundle of a log that goes on proves a later cosigned
+// checkpoint, so that all of its period is cosigned.
+func TestWitnessedProof(t *testing.T) {
+	a := newArena(t)
+	with := help{witnesses: a.one.key}
+	for name, by := range map[string]verifierOf{"go": a.goBundle, "python": a.python} {
+		s := &scene{a, filepath.Join(t.TempDir(), "copy")}
+		check(t, os.CopyFS(s.path, os.DirFS(a.bundles["before the end"])))
+		open := func() (notes int, findings []evidence.Finding) {
+			t.Helper()
+			report, err := by(s.path, with)
+			check(t, err)
+			for _, n := range report.Notes {
+				if strings.Contains(n.Message, "are not cosigned") {
+					notes++
+				}
+			}
+			return notes, report.Findings
+		}
+		if notes, findings := open(); notes > 0 || len(findings) > 0 {
+			t.Errorf("%s: as it was: %d ends are not cosigned, %+v", name, notes, findings)
+		}
+		file := evidence.ProofFile(s.across)
+		change := func(change func(p *evidence.Proof)) {
+			var p evidence.Proof
+			check(t, json.Unmarshal(s.read(file), &p))
+			change(&p)
+			text, err := json.Marshal(p)
+			check(t, err)
+			s.write(file, text)
+			s.relist(nil)
+		}
+		honest := s.read(file)
+		change(func(p *evidence.Proof) { p.Witnessed, p.WitnessedHashes = "", nil })
+		if notes, findings := open(); notes != 1 || len(findings) > 0 {
+			t.Errorf("%s: without: %d ends are not cosigned, %+v", name, notes, findings)
+		}
+		s.write(file, honest)
+		change(func(p *evidence.Proof) { p.Witnessed = s.cosignedIn(s.copied, s.again) })
+		if _, findings := open(); len(findings) != 1 || findings[0].Object != file {
+			t.Errorf("%s: of another log: %+v", name, findings)
+		}
+		s.write(file, honest)
+		change(func(p *evidence.Proof) { p.WitnessedHashes = append(p.WitnessedHashes, p.WitnessedHashes[0]) })
+		if _, findings := open(); len(findings) != 1 || findings[0].Object != file {
+			t.Errorf("%s: with a wrong proof: %+v", name, findings)
+		}
+	}
+}
+
 // names are what differs from run to run in a message.
 var names = regexp.MustCompile(`(gw-\d)-[0-9a-z]{9}-[0-9a-v]{8}|q_[0-9a-v]{32}`)
 
@@ -263,22 +409,28 @@ func (c attack) run(t *testing.T, a *arena, from string, goVerifier verifierOf) 
 	s := &scene{&own, filepath.Join(t.TempDir(), "copy")}
 	check(t, os.CopyFS(s.path, os.DirFS(from)))
 	c.do(s)
-	kept := map[string]string(nil)
+	var with help
 	switch c.needs {
 	case keptEnd:
-		kept = a.kept
+		with.kept = a.kept
 	case keptThen:
-		kept = a.early
+		with.kept = a.early
+	case witnessKeys:
+		with.witnesses = a.one.key + a.two.key
+	case honestWitness:
+		with.witnesses = a.two.key
+	case witnessList:
+		with.kept = a.list
 	}
 	for name, by := range map[string]verifierOf{"go": goVerifier, "python": own.python} {
-		if kept != nil {
-			alone, err := by(s.path, nil)
+		if c.needs != nothing {
+			alone, err := by(s.path, help{})
 			check(t, err)
 			if len(alone.Findings) > 0 {
 				t.Errorf("%s finds it alone: %+v", name, alone.Findings[0])
 			}
 		}
-		report, err := by(s.path, kept)
+		report, err := by(s.path, with)
 		check(t, err)
 		f, ok := c.found(report, s)
 		if !ok {
@@ -357,7 +509,7 @@ var onBundles = []struct {
 		var size uint64
 		n := 0
 		s.run(s.again, func(o [][]byte) [][]byte {
-			o = o[:len(o)-2]
+			o = o[:len(o)-3] // writer.closed, writer.witnessed, and what somebody did
 			_, size = evidence.SegmentSpan(s.t, o[len(o)-1])
 			n = len(o)
 			return o
@@ -422,6 +574,14 @@ var onBundles = []struct {
 		})
 		s.relist(nil)
 	}, segment(again, 1), evidence.KindContent, nothing}, "unsigned"},
+	{attack{"the bundle is made of a log whose end was made again with the gateway's key", true, func(s *scene) {
+		forged := &scene{s.arena, filepath.Join(s.t.TempDir(), "forged")}
+		check(s.t, os.CopyFS(forged.path, os.DirFS(s.copied)))
+		forged.rewrite(s.across, forged.unseen(s.across), nil)
+		made := s.bundleOf(forged.store(), evidence.Filter{Since: s.began, Until: time.Now().UTC()}, s.signer)
+		check(s.t, os.RemoveAll(s.path))
+		check(s.t, os.CopyFS(s.path, os.DirFS(made)))
+	}, func(s *scene) string { return "evidence/" + s.across }, evidence.KindUnwitnessed, witnessKeys}, "unsigned"},
 	{attack{"a segment is signed again with an unknown key", false, func(s *scene) {
 		stranger, _ := newSigner(s.t, "gw-1")
 		s.run(s.again, func(o [][]byte) [][]byte {
@@ -445,14 +605,17 @@ func TestTamperMatrixBundles(t *testing.T) {
 	a := newArena(t)
 	for kind, path := range a.bundles {
 		for name, by := range map[string]verifierOf{"go": a.goBundle, "python": a.python} {
-			report := a.verify(path, by)
-			if len(report.Findings) > 0 {
-				t.Fatalf("%s, %s: findings before any attack: %s", kind, name, listed(report))
-			}
-			about := report.Bundle
-			if about == nil || !about.Since.Equal(a.began) || about.Maker != "a test" || (kind == "filtered") != (about.Filter != nil) ||
-				about.Filter != nil && *about.Filter != (evidence.Filter{Principal: "alice"}) {
-				t.Errorf("%s, %s: it does not say what the bundle is about: %+v", kind, name, about)
+			for _, with := range []help{{}, {witnesses: a.two.key}} {
+				report, err := by(path, with)
+				check(t, err)
+				if len(report.Findings) > 0 {
+					t.Fatalf("%s, %s: findings before any attack: %s", kind, name, listed(report))
+				}
+				about := report.Bundle
+				if about == nil || !about.Since.Equal(a.began) || about.Maker != "a test" || (kind == "filtered") != (about.Filter != nil) ||
+					about.Filter != nil && *about.Filter != (evidence.Filter{Principal: "alice"}) {
+					t.Errorf("%s, %s: it does not say what the bundle is about: %+v", kind, name, about)
+				}
 			}
 		}
 	}
@@ -495,9 +658,9 @@ func TestVerifiersAgree(t *testing.T) {
 			}
 			at, bit := random.IntN(size), byte(1)<<random.IntN(8)
 			s.change(name, func(b []byte) []byte { b[at] ^= bit; return b })
-			one, err := c.verifier(s.path, nil)
+			one, err := c.verifier(s.path, help{})
 			check(t, err)
-			two, err := own.python(s.path, nil)
+			two, err := own.python(s.path, help{})
 			check(t, err)
 			if len(one.Findings) == 0 || len(two.Findings) == 0 || !sameObject(one, two) {
 				t.Errorf("%s, seed %d: bit %#x of byte %d of %s: go %s\npython %s", kind, seed, bit, at, name, listed(one), listed(two))

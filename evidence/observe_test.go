@@ -1,9 +1,12 @@
 package evidence
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chaperone-sql/chaperone/worm"
 )
 
 // TestObserved: what one gateway does to its own past, with its own key, another
@@ -165,5 +168,40 @@ func TestForgedApproval(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// replaced shows a store in which an object has another body.
+type replaced struct {
+	worm.Store
+	key  string
+	body []byte
+}
+
+func (s replaced) Get(ctx context.Context, key string, limit int64) (worm.Object, error) {
+	if key == s.key {
+		return worm.Object{Body: s.body}, nil
+	}
+	return s.Store.Get(ctx, key, limit)
+}
+
+// TestAnnouncementCommitted: the first record commits to the announcement, so that
+// who has the key cannot announce something else later, alone on the store.
+func TestAnnouncementCommitted(t *testing.T) {
+	w := newWorld(t)
+	l := w.open(t, w.config("gw-1"))
+	closeLog(t, l)
+	wantKinds(t, w.store, w, Options{})
+	key := announcementKey(l.Writer())
+	object, err := w.store.Get(t.Context(), key, 0)
+	must(t, err)
+	a, err := readAnnouncement(object.Body)
+	must(t, err)
+	a.GatewayVersion = "another"
+	body, err := a.encode(w.signer)
+	must(t, err)
+	found := wantKinds(t, replaced{w.store, key, body}, w, Options{}, KindContent)
+	if found[0].Object != key {
+		t.Errorf("found %+v", found)
 	}
 }

@@ -3,12 +3,9 @@ package evidence
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/transparency-dev/merkle/compact"
-	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 )
 
@@ -30,11 +27,15 @@ func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof,
 	// First how far the log goes, then the hashes that a proof to there needs.
 	var leaves [][]byte
 	var newest *segment
+	var witnessed uint64
 	err = r.scan(ctx, writer, run.To, func(s *segment) (bool, error) {
 		for _, record := range s.records {
 			leaves = append(leaves, rfc6962.DefaultHasher.HashLeaf(record.entry))
 		}
 		newest = s
+		if witnessed == 0 {
+			p.Witnessed, witnessed = witnessedIn(s, run.Size)
+		}
 		return len(leaves) <= maxProven, nil
 	})
 	if err != nil || newest == nil || len(leaves) > maxProven {
@@ -44,48 +45,35 @@ func (r *Reader) ProveRun(ctx context.Context, writer string, run Run) (p Proof,
 	if err != nil {
 		return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
 	}
-	p = Proof{Size: run.Size, Checkpoint: string(newest.note)}
-	for _, h := range hashes {
-		p.Hashes = append(p.Hashes, base64.StdEncoding.EncodeToString(h))
+	p.Size, p.Checkpoint, p.Hashes = run.Size, string(newest.note), encodeHashes(hashes)
+	if witnessed > 0 {
+		if hashes, err = edge.consistency(leaves[:witnessed-run.Size]); err != nil {
+			return p, false, fmt.Errorf("proving the log of %s: %w", writer, err)
+		}
+		p.WitnessedHashes = encodeHashes(hashes)
 	}
 	return p, true, nil
 }
 
+func encodeHashes(hashes [][]byte) []string {
+	list := make([]string, len(hashes))
+	for i, h := range hashes {
+		list[i] = base64.StdEncoding.EncodeToString(h)
+	}
+	return list
+}
+
 // consistency proves that the tree with leaves added continues this one.
 func (t *tree) consistency(leaves [][]byte) ([][]byte, error) {
-	size := t.size()
-	nodes, err := proof.Consistency(size, size+uint64(len(leaves)))
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[compact.NodeID][]byte, len(nodes.IDs))
-	for _, id := range nodes.IDs {
-		known[id] = nil
-	}
-	note := func(id compact.NodeID, hash []byte) {
-		if _, wanted := known[id]; wanted {
-			known[id] = hash
-		}
-	}
-	edge := slices.Clone(t.edge.Hashes())
-	for i, id := range compact.RangeNodes(0, size, nil) {
-		note(id, edge[i])
-	}
-	grown, err := treeFactory().NewRange(0, size, slices.Clone(edge)) // it is changed
+	from := t.point()
+	grown, err := resumeTree(t.size(), slices.Clone(t.edge.Hashes())) // it is changed
 	if err != nil {
 		return nil, err
 	}
 	for _, leaf := range leaves {
-		note(compact.NewNodeID(0, grown.End()), leaf)
-		if err := grown.Append(leaf, note); err != nil {
+		if err := grown.addLeaf(leaf, from.grow); err != nil {
 			return nil, err
 		}
 	}
-	hashes := make([][]byte, len(nodes.IDs))
-	for i, id := range nodes.IDs {
-		if hashes[i] = known[id]; hashes[i] == nil {
-			return nil, errors.New("a hash of the proof is not known")
-		}
-	}
-	return nodes.Rehash(hashes, rfc6962.DefaultHasher.HashChildren)
+	return from.prove(grown.point())
 }

@@ -24,6 +24,8 @@ const (
 	// TypeObserved: what the writer saw of the others, so that each log is a
 	// witness of the others.
 	TypeObserved Type = "writer.observed"
+	// TypeWitnessed: a checkpoint of this log that witnesses cosigned.
+	TypeWitnessed Type = "writer.witnessed"
 
 	// TypeIntent: received, analysed and decided by shape. Durable before the
 	// statement runs.
@@ -76,7 +78,7 @@ const (
 
 // Record is one event. Its clear part never holds a literal of a statement or
 // a protected value; those are in Sealed. Field names follow OCSF 1.8 where it
-// has one. It is stored as two lines, see lines.go: the fields up to Observed
+// has one. It is stored as two lines, see lines.go: the fields up to Witnessed
 // are the entry, which the Merkle leaf hashes, the others the body.
 type Record struct {
 	// ID is set by the log: "<writer>.<sequence>".
@@ -108,8 +110,12 @@ type Record struct {
 	Effect    string   `json:"effect,omitempty"`
 	Approvers []string `json:"approvers,omitempty"`
 	Status    string   `json:"status,omitempty"`
-	// Observed is what this writer saw of others, in writer.observed.
+	// Observed is what this writer saw of others, in writer.observed, and its own
+	// announcement, in writer.started.
 	Observed []Observation `json:"observed,omitempty"`
+	// Witnessed is a checkpoint of this log with cosignatures, in
+	// writer.witnessed (c2sp.org/tlog-cosignature).
+	Witnessed string `json:"witnessed,omitempty"`
 
 	Statement *Statement `json:"statement,omitempty"`
 	Decision  *Decision  `json:"decision,omitempty"`

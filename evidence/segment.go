@@ -65,23 +65,21 @@ type segment struct {
 }
 
 // encodeSegment writes a segment object and signs the checkpoint of the tree
-// that the entries, already added to it, lead to. It also gives the digest of
-// that checkpoint, for the next segment's header.
-func encodeSegment(h header, records []lines, after *tree, signer *Signer) (object []byte, previous string, err error) {
+// that the entries, already added to it, lead to. It also gives that checkpoint.
+func encodeSegment(h header, records []lines, after *tree, signer *Signer) (object, signed []byte, err error) {
 	line, err := h.line()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	hash, err := after.root()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	c := Checkpoint{Origin: origin(signer.Name(), h.Writer), Size: after.size(), Root: hash, header: lineDigest(line)}
-	signed, err := note.Sign(&note.Note{Text: c.text()}, signer)
-	if err != nil {
-		return nil, "", err
+	if signed, err = note.Sign(&note.Note{Text: c.text()}, signer); err != nil {
+		return nil, nil, err
 	}
-	return joinSegment(line, records, signed), lineDigest(signed), nil
+	return joinSegment(line, records, signed), signed, nil
 }
 
 // joinSegment puts a segment's parts together.

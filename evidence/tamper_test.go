@@ -11,20 +11,24 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"filippo.io/age"
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
 	"github.com/chaperone-sql/chaperone/evidence/report"
+	"github.com/chaperone-sql/chaperone/witness"
 	"github.com/chaperone-sql/chaperone/worm"
 	"github.com/chaperone-sql/chaperone/worm/dir"
 )
@@ -47,6 +51,8 @@ type arena struct {
 	secret                string // a query of alice
 	early                 map[string]string
 	kept                  map[string]string // checkpoints at the end
+	one, two              *witnessed        // both cosign all logs
+	list                  map[string]string // what one holds at the end
 	yesterday             string            // a copy made before the end
 	copied                string            // a copy of everything
 	bundles               map[string]string // unpacked, by kind
@@ -88,6 +94,7 @@ func newArena(t testing.TB) *arena {
 	a.trusted, err = evidence.ParseVerifiers([]byte(a.public))
 	check(t, err)
 	a.auditors = newAuditors(t)
+	a.one, a.two = a.witness("witness.test/1"), a.witness("witness.test/2")
 	a.keys = filepath.Join(t.TempDir(), "keys")
 	check(t, os.WriteFile(a.keys, []byte(a.public), 0o600))
 	a.record()
@@ -96,10 +103,16 @@ func newArena(t testing.TB) *arena {
 
 func (a *arena) open(name string, signer *evidence.Signer) *evidence.Log {
 	a.t.Helper()
+	a.one.on.Store(false) // the round at the start: so that segments have their numbers
+	a.two.on.Store(false)
 	l, err := evidence.Open(context.Background(), evidence.Config{Store: a.bucket.Store, Name: name, Signer: signer, Auditors: a.auditors,
 		GatewayVersion: "test", ConfigDigest: "abc", Heartbeat: time.Minute, Observe: time.Hour,
-		Logger: slog.New(slog.DiscardHandler)})
+		Witnesses: []evidence.Cosigner{a.one, a.two}, Logger: slog.New(slog.DiscardHandler)})
 	check(a.t, err)
+	for _, w := range []*witnessed{a.one, a.two} {
+		<-w.refused
+		w.on.Store(true)
+	}
 	return l
 }
 
@@ -155,21 +168,31 @@ func (a *arena) record() {
 	a.yesterday = a.fetch()
 	a.early = a.verify(a.yesterday, a.goCopy).Checkpoints
 	a.query(one, nil, "alice", "")
+	middle := time.Now().UTC()
+	time.Sleep(2 * time.Millisecond)
 	a.query(two, nil, "bob", "")
 	evidence.LookAround(a.t, one)
 	evidence.LookAround(a.t, two)
+	evidence.Attest(a.t, two)
 	check(a.t, one.Close(ctx))
 	a.query(two, nil, "bob", "") // which nobody saw
 	check(a.t, two.Close(ctx))
 	a.copied = a.fetch()
-	clean := a.verify(a.copied, a.goCopy)
-	if len(clean.Findings) > 0 {
-		a.t.Fatalf("findings before any attack: %+v", clean.Findings)
+	a.kept = a.verify(a.copied, a.goCopy).Checkpoints
+	a.list = a.one.list()
+	for _, by := range []verifierOf{a.goCopy, a.python} {
+		for _, h := range []help{{}, {witnesses: a.one.key + a.two.key}, {witnesses: a.two.key}, {kept: a.list}} {
+			clean, err := by(a.copied, h)
+			check(a.t, err)
+			if len(clean.Findings) > 0 {
+				a.t.Fatalf("findings before any attack: %s", listed(clean))
+			}
+		}
 	}
-	a.kept = clean.Checkpoints
 	filter := evidence.Filter{Since: a.began, Until: time.Now().UTC()}
 	a.bundles["signed"] = a.bundle(filter, a.signer)
 	a.bundles["unsigned"] = a.bundle(filter, nil)
+	a.bundles["before the end"] = a.bundle(evidence.Filter{Since: a.began, Until: middle}, nil)
 	filter.Principal = "alice"
 	a.bundles["filtered"] = a.bundle(filter, a.signer)
 }
@@ -186,8 +209,13 @@ func (a *arena) fetch() string {
 
 func (a *arena) bundle(f evidence.Filter, signer *evidence.Signer) string {
 	a.t.Helper()
+	return a.bundleOf(a.bucket.Store, f, signer)
+}
+
+func (a *arena) bundleOf(store worm.Store, f evidence.Filter, signer *evidence.Signer) string {
+	a.t.Helper()
 	var out bytes.Buffer
-	_, err := bundle.Build(context.Background(), bundle.Config{Store: a.bucket.Store, Trusted: a.trusted, Filter: f, Maker: "a test",
+	_, err := bundle.Build(context.Background(), bundle.Config{Store: store, Trusted: a.trusted, Filter: f, Maker: "a test",
 		Keys: []byte(a.public), Signer: signer, Parts: []bundle.Part{report.Part()}}, &out)
 	check(a.t, err)
 	z, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
@@ -197,36 +225,115 @@ func (a *arena) bundle(f evidence.Filter, signer *evidence.Signer) string {
 	return path
 }
 
+// help is what an auditor has beside what he verifies.
+type help struct {
+	kept map[string]string // checkpoints
+	// witnesses are lines of witnesses' keys.
+	witnesses string
+}
+
+func (h help) options() (o evidence.Options, err error) {
+	o.Checkpoints = slices.Collect(maps.Values(h.kept))
+	if h.witnesses != "" {
+		o.Witnesses, err = evidence.ParseWitnessKeys([]byte(h.witnesses))
+	}
+	return o, err
+}
+
+// witnessed is a witness of our own that the arena's gateways ask, if it is on.
+type witnessed struct {
+	*witness.Client
+	t        testing.TB
+	on       atomic.Bool
+	refused  chan struct{}
+	dir, key string
+	signer   *torchwood.CosignatureSigner
+	server   *witness.Server
+}
+
+func (w *witnessed) Cosign(ctx context.Context, old uint64, proof [][]byte, checkpoint []byte) ([]byte, error) {
+	if !w.on.Load() {
+		w.refused <- struct{}{}
+		return nil, errors.New("off")
+	}
+	return w.Client.Cosign(ctx, old, proof, checkpoint)
+}
+
+// list is what the witness holds.
+func (w *witnessed) list() map[string]string {
+	w.t.Helper()
+	check(w.t, w.server.Close())
+	list, err := witness.Checkpoints(w.dir, w.signer.Verifier())
+	check(w.t, err)
+	return list
+}
+
+// witness starts a witness of both gateways' keys.
+func (a *arena) witness(name string) *witnessed {
+	a.t.Helper()
+	private, public, err := witness.GenerateKey(name)
+	check(a.t, err)
+	path := filepath.Join(a.t.TempDir(), "key")
+	check(a.t, evidence.WritePrivateFile(path, private))
+	w := &witnessed{t: a.t, refused: make(chan struct{}), dir: a.t.TempDir(), key: public + "\n"}
+	w.signer, err = witness.LoadSigner(path)
+	check(a.t, err)
+	check(a.t, witness.Init(w.dir, w.signer))
+	gateways, err := evidence.ParseVerifierList([]byte(a.public))
+	check(a.t, err)
+	w.server, err = witness.New(w.dir, w.signer, gateways, slog.New(slog.DiscardHandler))
+	check(a.t, err)
+	served := httptest.NewServer(w.server.Handler())
+	a.t.Cleanup(served.Close)
+	w.Client, err = witness.NewClient(served.URL, public)
+	check(a.t, err)
+	return w
+}
+
 // verifierOf is one of the two verifiers.
-type verifierOf func(path string, kept map[string]string) (*evidence.Report, error)
+type verifierOf func(path string, with help) (*evidence.Report, error)
 
 func (a *arena) verify(path string, by verifierOf) *evidence.Report {
 	a.t.Helper()
-	report, err := by(path, nil)
+	report, err := by(path, help{})
 	check(a.t, err)
 	return report
 }
 
-func (a *arena) goCopy(path string, kept map[string]string) (*evidence.Report, error) {
+func (a *arena) goCopy(path string, with help) (*evidence.Report, error) {
+	options, err := with.options()
+	if err != nil {
+		return nil, err
+	}
+	options.Copy = true
 	store, err := dir.New(dir.Config{Path: path, ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
-	report, err := evidence.Verify(context.Background(), store, a.trusted,
-		evidence.Options{Copy: true, Checkpoints: slices.Collect(maps.Values(kept))})
+	report, err := evidence.Verify(context.Background(), store, a.trusted, options)
 	return report, errors.Join(err, store.Close())
 }
 
-func (a *arena) goBundle(path string, kept map[string]string) (*evidence.Report, error) {
-	return evidence.VerifyBundle(context.Background(), os.DirFS(path), a.trusted,
-		evidence.Options{Checkpoints: slices.Collect(maps.Values(kept))})
+func (a *arena) goBundle(path string, with help) (*evidence.Report, error) {
+	options, err := with.options()
+	if err != nil {
+		return nil, err
+	}
+	return evidence.VerifyBundle(context.Background(), os.DirFS(path), a.trusted, options)
 }
 
 // python is verify.py, which was written from the format document alone.
-func (a *arena) python(path string, kept map[string]string) (*evidence.Report, error) {
+func (a *arena) python(path string, with help) (*evidence.Report, error) {
 	args := []string{"bundle/verify.py", "--json", "--keys", a.keys}
-	if kept != nil {
-		text, err := json.Marshal(map[string]any{"checkpoints": kept})
+	if with.witnesses != "" {
+		file := filepath.Join(a.t.TempDir(), "witnesses")
+		if err := os.WriteFile(file, []byte(with.witnesses), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--witness-keys", file)
+	}
+	if with.kept != nil {
+		text, err := json.Marshal(map[string]any{"checkpoints": with.kept})
 		if err != nil {
 			return nil, err
 		}

@@ -39,6 +39,12 @@ func (t *tree) add(record []byte) error {
 	return t.edge.Append(rfc6962.DefaultHasher.HashLeaf(record), nil)
 }
 
+// addLeaf appends a leaf's hash and calls visit with each node that it completes.
+func (t *tree) addLeaf(leaf []byte, visit func(id compact.NodeID, hash []byte)) error {
+	visit(compact.NewNodeID(0, t.size()), leaf)
+	return t.edge.Append(leaf, visit)
+}
+
 func (t *tree) root() ([]byte, error) {
 	if t.size() == 0 {
 		return rfc6962.DefaultHasher.EmptyRoot(), nil

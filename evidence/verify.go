@@ -100,6 +100,15 @@ type Options struct {
 	MaxSilence time.Duration
 	// Checkpoints are signed checkpoints that the auditor kept.
 	Checkpoints []string
+	// Witnesses are the keys of witnesses (ParseWitnessKeys). If they are set,
+	// every log must be cosigned by one of them.
+	Witnesses note.Verifiers
+	// WitnessWithin is how long after it was recorded a record must be cosigned;
+	// 0 is what the log announced, at most an hour.
+	WitnessWithin time.Duration
+	// WitnessSince is when there began to be witnesses: what was recorded before
+	// need not be cosigned.
+	WitnessSince time.Time
 	// Copy says that the store is a folder made by Fetch or another tool: its
 	// modification times mean nothing, and its manifest is used.
 	Copy bool
@@ -127,6 +136,7 @@ func Verify(ctx context.Context, store worm.Store, trusted note.Verifiers, o Opt
 			return nil, fmt.Errorf("verifying evidence: %w", err)
 		}
 	}
+	v.verifyCosigned()
 	return v.sorted(), nil
 }
 
@@ -211,6 +221,8 @@ type logState struct {
 
 	// witnesses are sizes and roots that others saw.
 	witnesses []witness
+	// cosigned is what of that witnesses vouched for.
+	cosigned []cosigned
 	// told are what successors say of its end.
 	told []Predecessor
 	by   []string // whose announcement says it
@@ -393,7 +405,7 @@ func (v *verifier) takeCheckpoint(text string) error {
 			"Writer %s is gone with its whole log: a checkpoint that you kept is of it.", c.Writer())
 		return nil
 	}
-	l.witnesses = append(l.witnesses, witness{c, "a checkpoint that was kept"})
+	l.witnesses = append(l.witnesses, witness{Checkpoint: c, source: "a checkpoint that was kept"})
 	return nil
 }
 

@@ -78,6 +78,7 @@ func (b *bundleVerifier) verify(ctx context.Context, ignore []string) error {
 	if err := b.proofs(); err != nil {
 		return err
 	}
+	b.verifyCosigned()
 	b.complete()
 	return nil
 }
@@ -437,7 +438,7 @@ func (b *bundleVerifier) proofs() error {
 		if l.end.tree == nil || l.end.damaged {
 			continue // the run is reported
 		}
-		if wrong := l.proves(body, b.trusted); wrong != nil {
+		if wrong := b.proves(l, body); wrong != nil {
 			b.finding(ProofFile(writer), KindContent, "The proof is wrong: %v.", wrong)
 		}
 	}
@@ -445,31 +446,50 @@ func (b *bundleVerifier) proofs() error {
 }
 
 // proves checks a proof from the end of a run.
-func (l *logState) proves(body []byte, trusted note.Verifiers) error {
+func (b *bundleVerifier) proves(l *logState, body []byte) error {
 	var p Proof
 	if err := json.Unmarshal(body, &p); err != nil {
 		return errors.New("it is not JSON of the right form")
 	}
-	c, err := OpenCheckpoint([]byte(p.Checkpoint), trusted)
+	c, err := OpenCheckpoint([]byte(p.Checkpoint), b.trusted)
 	if err != nil {
 		return err
 	}
 	if c.Writer() != l.writer || l.key != nil && c.keyName() != l.key.Name() {
 		return errors.New("its checkpoint is of another log")
 	}
-	hashes := make([][]byte, len(p.Hashes))
-	for i, text := range p.Hashes {
+	if p.Size != l.end.tree.size() {
+		return fmt.Errorf("it is from %d records, and the run ends at %d", p.Size, l.end.tree.size())
+	}
+	if err := l.end.tree.continuedBy(c, p.Hashes); err != nil || p.Witnessed == "" {
+		return err
+	}
+	c, at, err := openCosigned(p.Witnessed, b.keysOf(l), b.o.Witnesses)
+	if err != nil {
+		return err
+	}
+	if c.Writer() != l.writer {
+		return errors.New("its cosigned checkpoint is of another log")
+	}
+	if err := l.end.tree.continuedBy(c, p.WitnessedHashes); err != nil {
+		return err
+	}
+	l.cosignedBeyond(at)
+	return nil
+}
+
+// continuedBy verifies a consistency proof from the tree to a checkpoint.
+func (t *tree) continuedBy(c Checkpoint, texts []string) error {
+	hashes := make([][]byte, len(texts))
+	for i, text := range texts {
+		var err error
 		if hashes[i], err = decodeHash(text); err != nil {
 			return err
 		}
 	}
-	size := l.end.tree.size()
-	root, err := l.end.tree.root()
+	root, err := t.root()
 	if err != nil {
 		return err
 	}
-	if p.Size != size {
-		return fmt.Errorf("it is from %d records, and the run ends at %d", p.Size, size)
-	}
-	return proof.VerifyConsistency(rfc6962.DefaultHasher, size, c.Size, hashes, root, c.Root)
+	return proof.VerifyConsistency(rfc6962.DefaultHasher, t.size(), c.Size, hashes, root, c.Root)
 }

@@ -26,7 +26,11 @@ type logEndState struct {
 	// explain what comes later.
 	damaged bool
 	last    time.Time
-	note    string // newest checkpoint
+	first   time.Time // of the newest segment
+	// substance is the size after the last record that tells more than that the
+	// writer lives.
+	substance uint64
+	note      string // newest checkpoint
 	// previous is the digest of the newest checkpoint.
 	previous string
 	// cut is true if the end is reported as gone.

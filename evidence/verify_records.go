@@ -26,9 +26,13 @@ func (v *verifier) records(l *logState, s *segment, key string) map[string]bool 
 			v.recordFinding(key, r, KindMalformed, "Its body cannot be read: %v.", err)
 		}
 		v.times(l, r, key)
+		if i == 0 {
+			l.end.first = r.Time
+		}
 		v.cause(l, r, key)
 		v.approval(r, key)
 		v.observations(r, key)
+		v.witnessed(l, r, key)
 		if v.bundle != nil {
 			v.bundle.entry(r, key)
 		}
@@ -61,6 +65,9 @@ func (v *verifier) cause(l *logState, r *Record, key string) {
 	if started := r.Type == TypeWriterStarted; started != (r.Sequence == 0) {
 		v.recordFinding(key, r, KindOrder, "writer.started must be the first record and no other.")
 	}
+	if r.Type != TypeWriterClosed && r.Type != TypeHeartbeat && r.Type != TypeWitnessed {
+		l.end.substance = r.Sequence + 1
+	}
 	switch r.Type {
 	case TypeWriterClosed:
 		l.end.closed = true
@@ -79,7 +86,7 @@ func (v *verifier) cause(l *logState, r *Record, key string) {
 		delete(l.end.open, r.QueryID)
 	case TypeApprovalRequested:
 		delete(l.end.open, r.QueryID)
-	case TypeWriterStarted, TypeHeartbeat, TypeObserved, TypeLeaseIssued, TypeLeaseRevoked, TypeApprovalViewed, TypeApprovalDecided,
+	case TypeWriterStarted, TypeHeartbeat, TypeObserved, TypeWitnessed, TypeLeaseIssued, TypeLeaseRevoked, TypeApprovalViewed, TypeApprovalDecided,
 		TypeApprovalClaimed, TypeApprovalCancelled, TypeRejected, TypeAuthFailed, TypeAuthSucceeded, TypeRecovered, TypeRead, TypeBundled,
 		TypeConfigLoaded, TypeConfigChanged, TypeKeysChanged, TypePolicyLoaded, TypeExported:
 	default:

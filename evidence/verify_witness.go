@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sort"
+	"time"
 
 	"github.com/chaperone-sql/chaperone/worm"
 )
@@ -13,11 +14,16 @@ import (
 type witness struct {
 	Checkpoint
 	source string
+	// at is when witnesses cosigned it that the auditor knows; zero if none did.
+	at time.Time
 }
 
 // mark is where a log was at the end of a segment.
 type mark struct {
 	size, segment uint64
+	// first and last are the times of the segment's records in milliseconds
+	// since 1970; 0 at the beginning of a run.
+	first, last int64
 	// root is half of the tree's root hash: a log can have millions of marks,
 	// and to find another tree with the same half takes 2^128 tries.
 	root [hashSize / 2]byte
@@ -31,9 +37,16 @@ func (l *logState) mark(segment uint64) {
 	if err != nil {
 		return
 	}
-	m := mark{size: l.end.tree.size(), segment: segment}
+	m := mark{size: l.end.tree.size(), segment: segment, first: milli(l.end.first), last: milli(l.end.last)}
 	copy(m.root[:], root)
 	l.marks = append(l.marks, m)
+}
+
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // observation is what a record says of another writer.
@@ -92,7 +105,7 @@ func (v *verifier) takeWitness(l *logState, text, object, source string) {
 			l.writer)
 		return
 	}
-	l.witnesses = append(l.witnesses, witness{c, source})
+	l.witnesses = append(l.witnesses, witness{Checkpoint: c, source: source})
 }
 
 // compareWitnesses compares a log with what others saw of it: every honest
@@ -107,6 +120,9 @@ func (v *verifier) compareWitnesses(ctx context.Context, l *logState) error {
 				return err
 			}
 		case l.marks[at].size == w.Size && l.marks[at].fits(w.Root):
+			if !w.at.IsZero() {
+				l.cosigned = append(l.cosigned, cosigned{w.Size, w.at})
+			}
 		case l.marks[at].size != w.Size && (l.end.damaged || l.partial && at == 0):
 			// It is of a segment that is reported, or from before the run.
 		default:

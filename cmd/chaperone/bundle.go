@@ -135,15 +135,17 @@ type opened struct {
 	close func() error
 }
 
-func openBundle(path, keys string) (*opened, error) {
+func openBundle(path string, beside ...string) (*opened, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
 		b := &opened{files: os.DirFS(path), close: func() error { return nil }}
-		if name, err := filepath.Rel(path, keys); err == nil && filepath.IsLocal(name) {
-			b.own = append(b.own, filepath.ToSlash(name))
+		for _, file := range beside {
+			if name, err := filepath.Rel(path, file); file != "" && err == nil && filepath.IsLocal(name) {
+				b.own = append(b.own, filepath.ToSlash(name))
+			}
 		}
 		return b, nil
 	}
@@ -154,7 +156,7 @@ func openBundle(path, keys string) (*opened, error) {
 	return &opened{files: &z.Reader, close: z.Close}, nil
 }
 
-func (b *opened) verify(ctx context.Context, keys string, checkpoints []string) (*evidence.Report, error) {
+func (b *opened) verify(ctx context.Context, keys string, options evidence.Options) (*evidence.Report, error) {
 	if keys == "" {
 		return nil, errors.New("give --keys FILE: without public keys nothing can be believed")
 	}
@@ -162,17 +164,18 @@ func (b *opened) verify(ctx context.Context, keys string, checkpoints []string) 
 	if err != nil {
 		return nil, err
 	}
-	return evidence.VerifyBundle(ctx, b.files, trusted, evidence.Options{Checkpoints: checkpoints}, b.own...)
+	return evidence.VerifyBundle(ctx, b.files, trusted, options, b.own...)
 }
 
-// verifyBundle verifies a zip, or the folder it was unpacked into.
-func verifyBundle(ctx context.Context, path, keys string, checkpoints []string) (report *evidence.Report, err error) {
-	b, err := openBundle(path, keys)
+// verifyBundle verifies a zip, or the folder it was unpacked into; beside are
+// files of the auditor's that may lie in it.
+func verifyBundle(ctx context.Context, path, keys string, options evidence.Options, beside ...string) (report *evidence.Report, err error) {
+	b, err := openBundle(path, append(beside, keys)...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	return b.verify(ctx, keys, checkpoints)
+	return b.verify(ctx, keys, options)
 }
 
 // tokenOf prints the token of an identifier, which it reads from standard input:

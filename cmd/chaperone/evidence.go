@@ -98,21 +98,36 @@ func evidenceCommand(ctx context.Context, args []string, out io.Writer) error {
 // verify checks everything and prints what is wrong.
 func verify(ctx context.Context, args []string, out io.Writer) error {
 	var s source
-	var zipped, kept string
+	var zipped, kept, witnesses string
 	var asJSON bool
+	var options evidence.Options
 	if _, err := flags("evidence verify", args, func(f *flag.FlagSet) {
 		s.define(f)
 		f.StringVar(&zipped, "bundle", "", "a bundle: the zip, or the folder it was unpacked into")
 		f.StringVar(&kept, "checkpoints", "", "file that an earlier --json verification wrote: what was signed then must be there still")
+		f.StringVar(&witnesses, "witness-keys", "", "file of keys of witnesses that you trust: every log must be cosigned by one of them")
+		f.DurationVar(&options.WitnessWithin, "witness-within", 0, "until when a record must be cosigned; default what was announced, at most 1h")
+		f.Func("witness-since", "since when there are witnesses (RFC 3339)", func(text string) (err error) {
+			options.WitnessSince, err = time.Parse(time.RFC3339, text)
+			return err
+		})
 		f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	}); err != nil {
 		return err
 	}
-	checkpoints, err := keptCheckpoints(kept)
+	var err error
+	if options.Checkpoints, err = keptCheckpoints(kept); err != nil {
+		return err
+	}
+	if witnesses != "" {
+		options.Witnesses, err = evidence.LoadWitnessKeys(witnesses)
+	} else if options.WitnessWithin != 0 || !options.WitnessSince.IsZero() {
+		err = errors.New("--witness-within and --witness-since go with --witness-keys")
+	}
 	if err != nil {
 		return err
 	}
-	report, err := s.verify(ctx, zipped, checkpoints)
+	report, err := s.verify(ctx, zipped, options, witnesses)
 	if err != nil {
 		return err
 	}
@@ -132,18 +147,18 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // verify verifies the bundle, or else the store or the copy of it.
-func (s *source) verify(ctx context.Context, zipped string, checkpoints []string) (*evidence.Report, error) {
+// ignore are files of the auditor that may lie within a bundle's folder.
+func (s *source) verify(ctx context.Context, zipped string, options evidence.Options, ignore ...string) (*evidence.Report, error) {
 	if zipped != "" {
 		if s.config != "" || s.dir != "" {
 			return nil, errors.New("give one of --config, --dir and --bundle")
 		}
-		return verifyBundle(ctx, zipped, s.keys, checkpoints)
+		return verifyBundle(ctx, zipped, s.keys, options, ignore...)
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	options := evidence.Options{Copy: s.copied, Checkpoints: checkpoints}
-	if !s.copied {
+	if options.Copy = s.copied; !s.copied {
 		options.Now = time.Now()
 	}
 	return evidence.Verify(ctx, s.store, s.trusted, options)

@@ -66,7 +66,7 @@ func (s *source) export(ctx context.Context, w io.Writer, zipped, format string,
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	report, err := b.verify(ctx, s.keys, nil)
+	report, err := b.verify(ctx, s.keys, evidence.Options{})
 	if err != nil {
 		return err
 	}

@@ -7,21 +7,25 @@ import (
 	"io"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/witness"
 )
 
 // keys makes keys. The private part goes to a file that only its owner can
 // read, and that must not exist; the public part is printed.
 func keys(args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("which key? signing or age")
+		return errors.New("which key? signing, age or witness")
 	}
 	var name, path string
 	var hybrid bool
 	_, err := flags("keys "+args[0], args[1:], func(f *flag.FlagSet) {
 		f.StringVar(&path, "out", "", "file for the private key")
-		if args[0] == "signing" {
+		switch args[0] {
+		case "signing":
 			f.StringVar(&name, "name", "", "name of the key, such as the gateway's instance")
-		} else {
+		case "witness":
+			f.StringVar(&name, "name", "", "name of the witness, such as witness.example.org/w1")
+		default:
 			f.BoolVar(&hybrid, "hybrid", false, "post-quantum hybrid (ML-KEM-768 and X25519)")
 		}
 	})
@@ -50,8 +54,17 @@ func keys(args []string, out io.Writer) error {
 			return err
 		}
 		fmt.Fprintln(out, recipient)
+	case "witness":
+		private, public, err := witness.GenerateKey(name)
+		if err != nil {
+			return err
+		}
+		if err := evidence.WritePrivateFile(path, private); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, public)
 	default:
-		return fmt.Errorf("there is no key %q; there are signing and age", args[0])
+		return fmt.Errorf("there is no key %q; there are signing, age and witness", args[0])
 	}
 	return nil
 }

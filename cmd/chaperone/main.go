@@ -22,9 +22,15 @@ const usage = `chaperone: the HTTP query gateway between AI agents and clinical 
   chaperone check   --config FILE                    try every dependency and say what to mend
   chaperone keys    signing --name NAME --out FILE   make the key that signs the evidence log
   chaperone keys    age --out FILE                   make an age identity (approvals, auditors)
+  chaperone keys    witness --name NAME --out FILE   make the key of a witness; prints the public line
+  chaperone witness --listen ADDR --key FILE --gateways KEYS --state DIR [--init] [--tls-cert FILE --tls-key FILE]
+                                                     cosign gateways' logs; best run by somebody else
+  chaperone witness checkpoints --key FILE --state DIR
+                                                     what was cosigned last, for evidence verify --checkpoints
   chaperone masks    apply|diff|drop --config FILE --connection NAME [--schema NAME] [--dsn-file FILE] [--print] [--yes]
                                                      masks applied by the database itself
   chaperone evidence verify --config FILE | --dir DIR --keys FILE | --bundle ZIP --keys FILE [--checkpoints FILE] [--json]
+                            [--witness-keys FILE [--witness-within TIME] [--witness-since TIME]]
   chaperone evidence fetch  --config FILE --to DIR   copy the evidence out of the store
   chaperone evidence bundle --config FILE --since T --until T [--principal …] [--sign KEY] --out FILE.zip
   chaperone evidence export (--config FILE | --dir DIR --keys FILE | --bundle ZIP --keys FILE)
@@ -95,6 +101,8 @@ func dispatch(ctx context.Context, args []string, out, errs io.Writer) error {
 		return masksCommand(ctx, rest, out)
 	case "evidence":
 		return evidenceCommand(ctx, rest, out)
+	case "witness":
+		return witnessCommand(ctx, rest, out, errs)
 	case "classify":
 		return classifyCommand(ctx, rest, out)
 	case "catalog":

@@ -37,6 +37,7 @@ tool versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 tool victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs v1.52.1 # speaks Splunk's HEC
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
 tool staticcheck honnef.co/go/tools/cmd/staticcheck v0.8.2
+tool litewitness filippo.io/torchwood/cmd/litewitness v0.9.0 # a witness that is not ours
 
 # toxiproxy's server is a command called "server".
 if [ ! -x .tools/bin/toxiproxy-server ] || [ ! -e .tools/toxiproxy-server-v2.12.0 ]; then

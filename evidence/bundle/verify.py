@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Verifies evidence of a Chaperone gateway: copied objects, or a bundle.
 
-    python3 verify.py --keys FILE [--checkpoints FILE] [--now TIME] [--json] PATH
+    python3 verify.py --keys FILE [--checkpoints FILE] [--witness-keys FILE] [--now TIME] [--json] PATH
 
 PATH is an unpacked bundle, a bundle's zip, or a folder that "chaperone evidence
 fetch" filled. FILE of --keys holds the public keys that you trust, one a line;
 take them from somebody you trust, not from the bundle. FILE of --checkpoints is
-what an earlier verification printed with --json, kept outside of the store.
+what an earlier verification printed with --json, kept outside of the store. With
+FILE of --witness-keys, the keys of witnesses that you trust, every log must have
+been cosigned by one of them in time.
 
 Exit status: 0 nothing found, 1 findings, 2 could not check.
 
 This program was written from docs/evidence-format.md alone, without a look at
-the gateway's own verifier, so that one checks the other. It needs Python 3.9 and
+the gateway's own verifier, so that one checks the other (but for the cosignatures,
+which one hand wrote in both). It needs Python 3.9 and
 its standard library, and reads only. The parts, in this order:
 
   Ed25519            RFC 8032 section 5.1
@@ -71,6 +74,10 @@ MAX_FINDINGS = 1000  # of one log; what is beyond is counted
 IN_FLIGHT = 64  # segments that a writer may have on their way at a time
 GRACE = 15 * SECOND  # silence that is allowed beside two heartbeats
 CLOCK_TOLERANCE = 300 * SECOND
+WITHIN = 900 * SECOND  # until when a record must be cosigned, if nothing is announced
+MAX_WITHIN = 3600 * SECOND  # and if too much is
+QUIET = ("writer.witnessed", "writer.heartbeat", "writer.closed")  # may be at the end of a log that nobody cosigned
+LOG_KEY, WITNESS_KEY = 1, 4  # types of Ed25519 keys: of logs, and of cosignatures
 CHECK_EVERY_SIGNATURE = 500  # segments; of longer logs one in ANCHOR
 ANCHOR = 1000  # segments between two signatures that are checked
 
@@ -347,9 +354,9 @@ def proof_file(writer):
 
 
 class Key:
-    """A public key: <name>+<hash>+<base64(0x01 | 32-byte key)>."""
+    """A public key: <name>+<hash>+<base64(type | 32-byte key)>."""
 
-    def __init__(self, line):
+    def __init__(self, line, kind=LOG_KEY):
         parts = line.split("+", 2)
         if len(parts) != 3:
             raise Malformed("is not a public key")
@@ -357,7 +364,7 @@ class Key:
         data = base64_bytes(parts[2], 33)
         self.public = data[1:]
         self.hash = sha256(self.name.encode("utf-8", "replace") + b"\n" + data)[:4]
-        if not is_key_name(self.name) or data[0] != 1 or parts[1] != self.hash.hex():
+        if not is_key_name(self.name) or data[0] != kind or parts[1] != self.hash.hex():
             raise Malformed("is not a public key: its parts do not agree")
         if negated_multiples(self.public) is None:
             raise Malformed("is not a public key: it is no point of the curve")
@@ -371,14 +378,14 @@ def is_key_name(name):
     return name != "" and "+" not in name and not any(c.isspace() for c in name) and name.isprintable()
 
 
-def read_keys(path):
+def read_keys(path, kind=LOG_KEY):
     """The trusted keys of a file, by name and hash."""
     trusted = {}
     for number, line in enumerate(read_small_file(path).split(b"\n"), 1):
         try:
             text = line.decode("utf-8").strip()
             if text and not text.startswith("#"):
-                key = Key(text)
+                key = Key(text, kind)
                 trusted[key.identity] = key
         except ValueError as e:
             raise CannotCheck(f"line {number} of {path} {e}") from e
@@ -465,6 +472,46 @@ class Checkpoint:
             raise BadSignature("is not signed by the key that the writer announced")
         if self.origin not in [f"{k.name}/{writer}" for k in ([key] if key else keys)]:
             raise BadSignature("is a checkpoint of another log")
+
+
+class Cosigned:
+    """A log's checkpoint, with cosignatures: https://c2sp.org/tlog-cosignature."""
+
+    def __init__(self, text):
+        data = text.encode("utf-8", "surrogatepass")
+        end = data.rfind(b"\n\n")
+        lines = data[end + 2 : -1].split(b"\n")
+        if end < 0 or not data.endswith(b"\n") or len(lines) > MAX_NOTE_LINES:
+            raise BadSignature("is not signed")
+        self.checkpoint = Checkpoint(data[: end + 2] + lines[0] + b"\n")
+        self.writer = self.checkpoint.origin.rpartition("/")[2]
+        self.cosignatures = [self.cosignature(line) for line in lines[1:]]
+
+    @staticmethod
+    def cosignature(line):
+        if not line.startswith(SIGNATURE_LINE):
+            raise BadSignature("has a line that is no signature where its signatures are")
+        try:
+            name, _, value = line[len(SIGNATURE_LINE) :].decode("utf-8").partition(" ")
+            data = base64_bytes(value)
+        except ValueError as e:
+            raise BadSignature("has a signature line that was changed") from e
+        return name, data[:4], data[4:]
+
+    def verify(self, witnesses):
+        """Checks the cosignatures of known witnesses; gives the earliest time, or None."""
+        earliest = None
+        for name, key_hash, data in self.cosignatures:
+            key = witnesses.get((name, key_hash))
+            if key is None:
+                continue
+            seconds = int.from_bytes(data[:8], "big")
+            message = f"cosignature/v1\ntime {seconds}\n".encode("ascii") + self.checkpoint.note.text
+            if len(data) != 72 or seconds >= 1 << 63 or not ed25519_verify(key.public, message, data[8:]):
+                raise BadSignature(f"does not have the cosignature of {name}")
+            at = seconds * SECOND
+            earliest = at if earliest is None else min(earliest, at)
+        return earliest
 
 
 # ------------------------------------------------------------ Merkle tree
@@ -904,6 +951,7 @@ def short_digest(*texts):
     return sha256("\0".join(texts).encode("utf-8", "surrogatepass"))[:16]
 
 
+Witnessed = collections.namedtuple("Witnessed", "checkpoint cosigned object record time")  # cosigned: when, or None
 Observation = collections.namedtuple("Observation", "writer announcement checkpoint object record time")
 
 
@@ -944,7 +992,10 @@ class Log:
         # of each segment whose checkpoint is intact:
         self.numbers, self.sizes = array.array("Q"), array.array("Q")
         self.texts, self.notes = bytearray(), bytearray()  # digests of its text and of its note
+        self.firsts, self.lasts = array.array("q"), array.array("q")  # times of its records, in milliseconds
         self.observed = []
+        self.witnessed = []
+        self.substance = 0  # size after the last record that tells more than that the writer lives
         self.decided = set()  # digests of query and approver
         self.reliances = Table()  # digest of query and approver; the value: time of the query id in seconds
         self.links = set()  # that the records need
@@ -970,11 +1021,11 @@ class Log:
 
 
 ENTRY_TYPES = {name: str for name in ("id", "writer", "time", "type", "query_id", "session_id", "request_id", "connection", "purpose_of_use", "effect", "status", "body")}
-ENTRY_TYPES.update(sequence=int, actor=dict, relations=list, patients=list, approvers=list, observed=list)
+ENTRY_TYPES.update(sequence=int, actor=dict, relations=list, patients=list, approvers=list, observed=list, witnessed=str)
 
 
 TYPES = frozenset("""
-    writer.started writer.closed writer.heartbeat writer.observed writer.recovered
+    writer.started writer.closed writer.heartbeat writer.observed writer.witnessed writer.recovered
     query.intent query.outcome lease.issued lease.revoked
     approval.requested approval.viewed approval.decided approval.claimed approval.cancelled
     request.rejected auth.failed auth.succeeded evidence.read evidence.exported evidence.bundled
@@ -1013,10 +1064,10 @@ class Before:
 class Walk:
     """Goes through the segments of a log in order."""
 
-    def __init__(self, log, key, trusted, period=None, now=None):
+    def __init__(self, log, key, trusted, witnesses, period=None, now=None):
         """key is the announced one, or None if the announcement cannot be used;
         period is that of a bundle, or None for a store."""
-        self.log, self.key, self.trusted, self.period = log, key, trusted, period
+        self.log, self.key, self.trusted, self.witnesses, self.period = log, key, trusted, witnesses, period
         self.latest = None if now is None else now + CLOCK_TOLERANCE
         self.report = log.report
         self.before = None
@@ -1024,6 +1075,7 @@ class Walk:
         self.signatures = 0
         self.header_time = None
         self.record_time = None
+        self.segment_time = None  # of the first record
         self.intents = {}  # open ones: query to (who asked, whether in the period)
         self.after_closed = False
         self.started_wrong = False
@@ -1134,6 +1186,8 @@ class Walk:
             return  # forked, and reported
         log.numbers.append(number)
         log.sizes.append(checkpoint.size)
+        log.firsts.append((self.segment_time or 0) // 10**6)
+        log.lasts.append((self.record_time or 0) // 10**6)
         log.texts += sha256(checkpoint.note.text)
         log.notes += sha256(checkpoint.note.data)
         log.size, log.root, log.checkpoint = checkpoint.size, checkpoint.root, checkpoint.note.data
@@ -1181,6 +1235,7 @@ class Walk:
 
     def take_records(self, key, number, segment):
         writer, log = self.log.writer, self.log
+        self.segment_time = None
         for i, line in enumerate(segment.entries):
             sequence = segment.header.first + i
             record = f"{writer}.{sequence}"
@@ -1200,6 +1255,10 @@ class Walk:
         if self.record_time is not None and at < self.record_time:
             self.report.find("order", key, "The time of this record is before that of the record before it.", record)
         self.record_time = log.last_record = at
+        if self.segment_time is None:
+            self.segment_time = at
+        if type_ not in QUIET:
+            log.substance = sequence + 1
         if log.first_record is None:
             log.first_record = at
         self.check_body(key, record, entry, digest)
@@ -1218,6 +1277,10 @@ class Walk:
             self.take_outcome(key, record, sequence, entry)
         elif type_ == "approval.decided" and entry.get("effect") == "approve" and query:
             log.decided.add(short_digest(query, actor_key(entry)))
+        if type_ == "writer.witnessed":
+            self.take_witnessed(key, record, field(entry, "witnessed", str), at)
+        elif entry.get("witnessed"):
+            self.report.find("unexplained", key, "This record holds cosignatures, which only writer.witnessed does.", record)
         for item in entry.get("observed") or ():
             self.observe(key, record, item, at)
 
@@ -1301,6 +1364,17 @@ class Walk:
         base64_bytes(announcement, 32)
         self.log.observed.append(Observation(writer, announcement, field(item, "checkpoint", str, ""), key, record, at))
 
+    def take_witnessed(self, key, record, text, at):
+        """Notes a checkpoint of the log that witnesses cosigned."""
+        try:
+            cosigned = Cosigned(text)
+            if cosigned.writer != self.log.writer:
+                self.report.find("misplaced", key, f"This record holds a cosigned checkpoint of another log, {cosigned.writer}.", record)
+                return
+            self.log.witnessed.append(Witnessed(cosigned.checkpoint.note.data.decode("utf-8"), cosigned.verify(self.witnesses), key, record, at))
+        except BadSignature as e:
+            self.report.find("signature", key, f"The cosigned checkpoint in this record {e}.", record)
+
     def finish(self):
         self.settle()
         return self.log
@@ -1334,6 +1408,7 @@ class Announcement:
         self.instance = writer_parts(writer)[0]
         self.key = None  # if it cannot be used
         self.started = self.silence = None
+        self.within = WITHIN
         self.predecessors = []
 
     def read(self, data, trusted):
@@ -1354,6 +1429,7 @@ class Announcement:
             raise BadSignature("is signed by an auditor's key, which signs no logs")
         writer, instance = field(values, "writer", str), field(values, "instance", str)
         started, heartbeat = nanoseconds(field(values, "started", str)), natural(values, "heartbeat_ms")
+        within = natural(values, "witness_within_ms") if values.get("witness_within_ms") is not None else 0
         predecessors = [Predecessor(p) for p in field(values, "predecessors", list, [])]
         if writer != self.writer:
             return f"The announcement that is stored here is that of {writer}."
@@ -1366,6 +1442,7 @@ class Announcement:
                 raise Malformed(f"names {p.writer} as a predecessor, which is no earlier writer of its instance")
         self.key = trusted[key.identity]
         self.started, self.silence, self.predecessors = started, 2 * heartbeat * 10**6 + GRACE, predecessors
+        self.within = min(within * 10**6, MAX_WITHIN) or WITHIN
         return ""
 
 
@@ -1441,11 +1518,20 @@ def successors_of(announcements):
 # ------------------------------------------------------------ between logs
 
 
+class Witnesses:
+    """What the auditor asks of witnesses; with no keys, nothing."""
+
+    def __init__(self, keys, within, since):
+        """within is in nanoseconds, or None for what is announced."""
+        self.keys, self.within, self.since = keys, within, since
+
+
 class Evidence:
     """All that is known together: of a store or of a bundle."""
 
-    def __init__(self, trusted):
-        self.trusted = trusted
+    def __init__(self, trusted, witnesses):
+        self.trusted, self.witnesses = trusted, witnesses
+        self.cosigned_beyond = {}  # when a run as a whole was cosigned, by writer
         self.report = Report()
         self.announcements = {}
         self.logs = {}
@@ -1475,6 +1561,61 @@ class Evidence:
         for name in sorted(self.logs):
             for seen in self.logs[name].observed:
                 self.check_observation(name, seen)
+
+    def check_cosigned(self):
+        """Compares cosigned checkpoints with their logs, and sees whether witnesses
+        vouched in time for all of each."""
+        for name in sorted(self.logs):
+            log = self.logs[name]
+            cosigned = {}
+            for w in log.witnessed:
+                if name in self.announcements:
+                    self.check_checkpoint(name, w.checkpoint, w.object, w.record, w.time, "witnesses cosigned and this log")
+                checkpoint = Checkpoint(w.checkpoint.encode("utf-8"))
+                i = log.index_of(checkpoint.size)
+                if w.cosigned is not None and i is not None and log.texts[32 * i : 32 * i + 32] == sha256(checkpoint.note.text):
+                    cosigned[checkpoint.size] = min(w.cosigned, cosigned.get(checkpoint.size, w.cosigned))
+            if name in self.cosigned_beyond:
+                cosigned[log.size] = min(self.cosigned_beyond[name], cosigned.get(log.size, self.cosigned_beyond[name]))
+            if self.witnesses.keys and log.sizes and not (log.has_gaps or log.end_unknown or log.broken):
+                self.check_coverage(log, sorted(cosigned.items()))
+
+    def check_coverage(self, log, cosigned):
+        """cosigned are sizes, and when they were cosigned first."""
+        announcement = self.announcements.get(log.writer)
+        within = self.witnesses.within or (announcement.within if announcement else WITHIN)
+        covered = log.first
+        earliest = [at for _, at in cosigned]
+        for j in range(len(earliest) - 2, -1, -1):  # what was cosigned later covers the earlier, too
+            earliest[j] = min(earliest[j], earliest[j + 1])
+        for (size, _), at in zip(cosigned, earliest):
+            if size <= covered:
+                continue
+            first, since = self.uncovered(log, covered, size)
+            if first is not None and at - since > within:
+                self.report.find("unwitnessed", segment_key(log.writer, log.numbers[first]), "Records from here on were cosigned later than they had to be: until then whoever had the key could make them again.")
+            i = log.index_of(size)
+            if log.lasts[i] * 10**6 - at > CLOCK_TOLERANCE:
+                self.report.find("clock", segment_key(log.writer, log.numbers[i]), "The records of this segment are later than the time at which witnesses cosigned them.")
+            covered = size
+        first, since = self.uncovered(log, covered, log.size)
+        if first is None or log.substance <= covered:
+            return
+        key = segment_key(log.writer, log.numbers[first])
+        if log.closed or log.last_record - since > within:
+            self.report.find("unwitnessed", key, "No witness that you know cosigned the records from here on: whoever had the key could make them again.")
+        else:
+            self.report.note(key, "The records from here on, the last of what is here, are not cosigned: they are as believable as the gateway's key.")
+
+    def uncovered(self, log, covered, size):
+        """The place of the first segment between two sizes that must be cosigned, and
+        since when; None if there is none."""
+        i = bisect.bisect_right(log.sizes, covered)
+        while i < len(log.sizes) and log.sizes[i] <= size:
+            if log.lasts[i] * 10**6 >= self.witnesses.since:
+                return i, max(log.firsts[i] * 10**6, self.witnesses.since)
+            i += 1
+        return None, None
 
     def check_predecessor(self, announcement, p):
         key = announcement_key(announcement.writer)
@@ -1605,7 +1746,7 @@ def run_jobs(function, jobs, sizes):
 
 # ---------------------------------------------------------------- a store
 
-StoredLog = collections.namedtuple("StoredLog", "path writer numbers key trusted successors now silence")
+StoredLog = collections.namedtuple("StoredLog", "path writer numbers key trusted witnesses successors now silence")
 Stranded = collections.namedtuple("Stranded", "number digest header")
 
 
@@ -1630,7 +1771,7 @@ def walk_stored(job):
         whole += 1
     stranded = peek_stranded(job, whole)
     log = Log(job.writer)
-    walk = Walk(log, job.key, job.trusted, now=job.now)
+    walk = Walk(log, job.key, job.trusted, job.witnesses, now=job.now)
     next_ = 0
     for number in numbers[:whole] if stranded else numbers:
         if number > next_:
@@ -1672,7 +1813,7 @@ def peek_stranded(job, whole):
 def walk_stranded(job, log, numbers):
     """Verifies segments behind a gap, in which nothing was ever acknowledged."""
     behind = Log(job.writer, numbers[0])
-    walk = Walk(behind, job.key, job.trusted, now=job.now)
+    walk = Walk(behind, job.key, job.trusted, job.witnesses, now=job.now)
     for i, number in enumerate(numbers):
         if i == 0 or number != numbers[i - 1] + 1:
             walk.skip()
@@ -1692,8 +1833,8 @@ def walk_stranded(job, log, numbers):
 class Store(Evidence):
     """A copy of a whole store."""
 
-    def __init__(self, folder, trusted, now, kept):
-        super().__init__(trusted)
+    def __init__(self, folder, trusted, witnesses, now, kept):
+        super().__init__(trusted, witnesses)
         self.folder, self.now, self.kept = folder, now, kept
         self.numbers = collections.defaultdict(list)
         self.lengths = collections.Counter()
@@ -1708,6 +1849,7 @@ class Store(Evidence):
         self.successors = successors_of(self.announcements)
         self.walk()
         self.check_witnesses()
+        self.check_cosigned()
         self.check_kept(self.kept)
         for writer in sorted(self.logs):
             self.check_end(self.logs[writer])
@@ -1783,7 +1925,7 @@ class Store(Evidence):
             self.need_announcement(writer, "it has segments")
             announcement = self.announcements.get(writer) or Announcement(writer)
             jobs.append(StoredLog(self.folder.path, writer, self.numbers[writer], announcement.key, self.trusted,
-                                  self.successors[writer], self.now, announcement.silence))
+                                  self.witnesses.keys, self.successors[writer], self.now, announcement.silence))
         for log in run_jobs(walk_stored, jobs, [self.lengths[w] for w in writers]):
             self.logs[log.writer] = log
             self.report.add(log.report)
@@ -1862,13 +2004,13 @@ def kept_of(values, file):
 # --------------------------------------------------------------- a bundle
 
 Run = collections.namedtuple("Run", "start to first size")  # numbers of segments, sizes of the tree
-StoredRun = collections.namedtuple("StoredRun", "kind path writer run key trusted period created")
+StoredRun = collections.namedtuple("StoredRun", "kind path writer run key trusted witnesses period created")
 
 
 def walk_run(job):
     """Verifies the run of a writer as far as its own bytes show."""
     log = Log(job.writer, job.run.start)
-    walk = Walk(log, job.key, job.trusted, job.period, job.created)
+    walk = Walk(log, job.key, job.trusted, job.witnesses, job.period, job.created)
     name = run_file(job.writer)
     try:
         source = open_in_folder(job.path, name) if job.kind is Folder else Archive(job.path).open(name)
@@ -1966,9 +2108,9 @@ class Manifest:
 class Bundle(Evidence):
     """An unpacked bundle or its zip."""
 
-    def __init__(self, source, trusted, kept, used_files):
+    def __init__(self, source, trusted, witnesses, kept, used_files):
         """used_files are paths of files that the auditor uses beside the bundle."""
-        super().__init__(trusted)
+        super().__init__(trusted, witnesses)
         self.source, self.kept, self.used_files = source, kept, used_files
         self.manifest = None
         self.proofs = {}  # checkpoints that are proved to continue the runs
@@ -1986,6 +2128,7 @@ class Bundle(Evidence):
         self.check_files()
         self.read_proofs()
         self.check_witnesses()
+        self.check_cosigned()
         self.check_kept(self.kept)
         for writer in sorted(set(self.announcements) | set(self.manifest.runs)):
             self.check_run(writer)
@@ -2081,7 +2224,7 @@ class Bundle(Evidence):
         for writer in sorted(runs & set(self.manifest.runs)):
             announcement = self.announcements.get(writer) or Announcement(writer)
             jobs.append(StoredRun(type(self.source), self.source.path, writer, self.manifest.runs[writer], announcement.key,
-                                  self.trusted, self.period, self.manifest.created))
+                                  self.trusted, self.witnesses.keys, self.period, self.manifest.created))
             sizes.append(self.source.sizes[run_file(writer)])
         for log in run_jobs(walk_run, jobs, sizes):
             self.logs[log.writer] = log
@@ -2171,7 +2314,20 @@ class Bundle(Evidence):
         checkpoint.verify(self.trusted, announcement.key if announcement else None, log.writer)
         if not is_consistent(log.size, log.root, checkpoint.size, checkpoint.root, hashes):
             raise Malformed("does not show that the later checkpoint continues the run")
+        if values.get("witnessed"):
+            self.read_witnessed_proof(log, announcement, field(values, "witnessed", str), field(values, "witnessed_proof", list, []))
         return checkpoint
+
+    def read_witnessed_proof(self, log, announcement, text, proof):
+        """Takes a cosigned checkpoint that is proved to continue the run."""
+        cosigned, hashes = Cosigned(text), [base64_bytes(h, 32) for h in proof]
+        checkpoint = cosigned.checkpoint
+        checkpoint.verify(self.trusted, announcement.key if announcement else None, log.writer)
+        if not is_consistent(log.size, log.root, checkpoint.size, checkpoint.root, hashes):
+            raise Malformed("does not show that the cosigned checkpoint continues the run")
+        at = cosigned.verify(self.witnesses.keys)
+        if at is not None:
+            self.cosigned_beyond[log.writer] = at
 
     def check_filter(self):
         """What the filter chooses is there, and counted right."""
@@ -2232,22 +2388,42 @@ def is_bundle(folder):
     return "README.txt" in folder.sizes and "verify.py" in folder.sizes or any(n.startswith("evidence/runs/") for n in folder.sizes)
 
 
+def read_witnesses(options):
+    """What the options ask of witnesses."""
+    if options.witness_keys is None:
+        if options.witness_within or options.witness_since:
+            raise CannotCheck("--witness-within and --witness-since go with --witness-keys")
+        return Witnesses({}, None, 0)
+    within = None
+    if options.witness_within is not None:
+        match = re.fullmatch(r"([1-9][0-9]{0,8})([smh])", options.witness_within)
+        if match is None:
+            raise CannotCheck("--witness-within is a number and s, m or h, such as 30m")
+        within = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] * SECOND
+    try:
+        since = 0 if options.witness_since is None else nanoseconds(options.witness_since)
+    except Malformed as e:
+        raise CannotCheck(f"--witness-since {e}") from e
+    return Witnesses(read_keys(options.witness_keys, WITNESS_KEY), within, since)
+
+
 def open_evidence(options):
     """What there is to verify at the path of the options."""
     trusted, kept = read_keys(options.keys), kept_checkpoints(options.checkpoints)
+    witnesses = read_witnesses(options)
     try:
         now = time.time_ns() if options.now is None else nanoseconds(options.now)
     except Malformed as e:
         raise CannotCheck(f"--now {e}") from e
-    used = [p for p in (options.keys, options.checkpoints) if p is not None]
+    used = [p for p in (options.keys, options.checkpoints, options.witness_keys) if p is not None]
     if not os.path.isdir(options.path):
-        return Bundle(Archive(options.path), trusted, kept, used)
+        return Bundle(Archive(options.path), trusted, witnesses, kept, used)
     folder = Folder(options.path)
     if is_bundle(folder):
-        return Bundle(folder, trusted, kept, used)
+        return Bundle(folder, trusted, witnesses, kept, used)
     if "fetched.json" not in folder.sizes and not any(n.startswith("evidence/") for n in [*folder.sizes, *folder.odd]):
         raise CannotCheck(f"{options.path} holds neither a bundle nor copied evidence")
-    return Store(folder, trusted, now, kept)
+    return Store(folder, trusted, witnesses, now, kept)
 
 
 def print_json(evidence):
@@ -2290,6 +2466,9 @@ def parse_options(arguments):
     parser = argparse.ArgumentParser(description="Verifies evidence of a Chaperone gateway: copied objects or a bundle.")
     parser.add_argument("--keys", required=True, metavar="FILE", help="public keys that you trust, one a line")
     parser.add_argument("--checkpoints", metavar="FILE", help="JSON of an earlier verification, kept outside of the store")
+    parser.add_argument("--witness-keys", metavar="FILE", help="keys of witnesses that you trust, one a line: every log must be cosigned")
+    parser.add_argument("--witness-within", metavar="TIME", help="until when a record must be cosigned, such as 30m; default what was announced, at most 1h")
+    parser.add_argument("--witness-since", metavar="TIME", help="since when there are witnesses (RFC 3339, UTC)")
     parser.add_argument("--now", metavar="TIME", help="time of copying, if fetched.json does not tell it (RFC 3339, UTC)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("path", help="an unpacked bundle, a bundle's zip, or a folder of copied objects")

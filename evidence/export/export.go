@@ -27,7 +27,7 @@ var known = setOf(
 	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeRecovered,
 	evidence.TypeIntent, evidence.TypeOutcome, evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked,
 	evidence.TypeApprovalRequested, evidence.TypeApprovalViewed, evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed,
-	evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed, evidence.TypeAuthSucceeded, evidence.TypeBundled, evidence.TypeRead,
+	evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed, evidence.TypeAuthSucceeded, evidence.TypeWitnessed, evidence.TypeBundled, evidence.TypeRead,
 	evidence.TypeExported, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged, evidence.TypePolicyLoaded,
 )
 

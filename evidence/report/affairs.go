@@ -40,7 +40,7 @@ func (c *collector) affair(r *evidence.Record) {
 	case evidence.TypeKeysChanged:
 		c.n.keysChanged++
 		c.tell(r, "Keys changed: "+either(keysOf(r.Data), "which, is not recorded"))
-	case evidence.TypeHeartbeat, evidence.TypeObserved:
+	case evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeWitnessed:
 		// They are counted by type.
 	default:
 		c.unknown.add(string(r.Type), 1)

@@ -100,7 +100,8 @@ func (p *page) types(c *collector) {
 var typeWords = map[evidence.Type]string{
 	evidence.TypeWriterStarted: "a gateway started", evidence.TypeWriterClosed: "a gateway ended in order",
 	evidence.TypeHeartbeat: "a gateway lives, and had nothing to record", evidence.TypeObserved: "what a gateway saw of the others' logs",
-	evidence.TypeIntent: "a query was received and decided by its shape", evidence.TypeLeaseIssued: "a database credential was issued",
+	evidence.TypeWitnessed: "a witness cosigned a gateway's log",
+	evidence.TypeIntent:    "a query was received and decided by its shape", evidence.TypeLeaseIssued: "a database credential was issued",
 	evidence.TypeLeaseRevoked: "a database credential ended", evidence.TypeOutcome: "how a query ended",
 	evidence.TypeApprovalRequested: "a query waits for approval", evidence.TypeApprovalViewed: "an approver looked at a request",
 	evidence.TypeApprovalDecided: "an approver decided", evidence.TypeApprovalClaimed: "an approved query was started",

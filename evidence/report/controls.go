@@ -82,7 +82,7 @@ var knownTypes = []evidence.Type{
 	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeIntent,
 	evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked, evidence.TypeOutcome, evidence.TypeApprovalRequested, evidence.TypeApprovalViewed,
 	evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed, evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed,
-	evidence.TypeAuthSucceeded,
+	evidence.TypeAuthSucceeded, evidence.TypeWitnessed,
 	evidence.TypeRecovered, evidence.TypeBundled, evidence.TypeRead, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged,
 	evidence.TypePolicyLoaded, evidence.TypeExported,
 }

@@ -34,15 +34,16 @@ import (
 
 // Server is a gateway process. Its parts start in New and end in Close.
 type Server struct {
-	cfg     *config.Config
-	log     *evidence.Log
-	leases  *credentials.Leases
-	issuers *Issuers
-	reader  *evidence.Reader
-	api     *api.Server
-	audit   *auditing
-	forward *forward.Forwarder
-	logger  *slog.Logger
+	cfg       *config.Config
+	log       *evidence.Log
+	leases    *credentials.Leases
+	issuers   *Issuers
+	reader    *evidence.Reader
+	api       *api.Server
+	audit     *auditing
+	witnesses *witnesses
+	forward   *forward.Forwarder
+	logger    *slog.Logger
 
 	// life ends with Close, and with it what runs beside requests.
 	life   context.Context
@@ -86,9 +87,13 @@ func New(ctx context.Context, cfg *config.Config, version string, logger *slog.L
 	if err != nil {
 		return nil, err
 	}
+	if s.witnesses, err = newWitnesses(cfg); err != nil {
+		return nil, err
+	}
 	s.log, err = evidence.Open(ctx, evidence.Config{
 		Store: store, Name: cfg.Instance, Signer: signer, Auditors: auditors, GatewayVersion: version,
-		ConfigDigest: digest(cfg), Heartbeat: time.Duration(cfg.Evidence.Heartbeat), Observe: time.Duration(cfg.Evidence.Observe), Logger: logger,
+		ConfigDigest: digest(cfg), Heartbeat: time.Duration(cfg.Evidence.Heartbeat), Observe: time.Duration(cfg.Evidence.Observe),
+		Witnesses: s.witnesses.clients, OnWitness: s.witnesses.count, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
@@ -213,7 +218,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "chaperone_leases", Help: "Database credentials that are in use or wait to be revoked.",
-	}, func() float64 { return float64(s.leases.Waiting()) }))
+	}, func() float64 { return float64(s.leases.Waiting()) }), s.witnesses.asked, s.witnesses.last)
 	if len(s.cfg.Evidence.Forward) > 0 {
 		r.MustRegister(forwarding{s})
 	}
