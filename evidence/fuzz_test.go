@@ -70,7 +70,7 @@ func FuzzCosigned(f *testing.F) {
 	must(f, err)
 	witness, err := torchwood.NewCosignatureSigner("witness.test/w", key)
 	must(f, err)
-	c := Checkpoint{Origin: origin("gw-key", newWriter("gw-1", time.Now(), [5]byte{})), Size: 3, Root: make([]byte, 32), header: "x"}
+	c := Checkpoint{Origin: origin("gw", newWriter("gw-1", time.Now(), [5]byte{})), Size: 3, Root: make([]byte, 32), header: "x"}
 	signed, err := note.Sign(&note.Note{Text: c.text()}, w.signer)
 	must(f, err)
 	n, err := note.Open(signed, w.trusted)

@@ -179,7 +179,7 @@ func (o *outcomes) waitFor(t testing.TB, good int) {
 // several sizes and to its end, and the auditor who knows its key is content.
 func TestLitewitness(t *testing.T) {
 	w := testenv.StartLitewitness(t)
-	g, o := newGateway(t, "gw-key"), &outcomes{}
+	g, o := newGateway(t, "gw"), &outcomes{}
 	l := g.open(50*time.Millisecond, o, newClient(t, w.URL, w.Key))
 	g.append(l)
 	time.Sleep(150 * time.Millisecond)
@@ -212,7 +212,7 @@ func TestLitewitness(t *testing.T) {
 // TestOurs: the same with our witness, whose own list of checkpoints is what an
 // auditor would have kept.
 func TestOurs(t *testing.T) {
-	g, o := newGateway(t, "gw-key"), &outcomes{}
+	g, o := newGateway(t, "gw"), &outcomes{}
 	w := startOurs(t, g.verifier)
 	l := g.open(20*time.Millisecond, o, newClient(t, w.url, w.key))
 	for i := range 60 {
@@ -243,7 +243,7 @@ func TestOurs(t *testing.T) {
 
 // TestWitnessRefuses: what a witness must not cosign, over HTTP.
 func TestWitnessRefuses(t *testing.T) {
-	g, stranger := newGateway(t, "gw-key"), newGateway(t, "gw-other")
+	g, stranger := newGateway(t, "gw"), newGateway(t, "gw-other")
 	w := startOurs(t, g.verifier)
 	tree := func(by note.Signer, origin string, size, seed int) []byte {
 		return checkpointOf(t, by, origin, size, seed)
@@ -301,7 +301,7 @@ func checkpointOf(t testing.TB, by note.Signer, origin string, size, seed int) [
 
 // TestState: what is stored must be the witness' own, and there.
 func TestState(t *testing.T) {
-	g := newGateway(t, "gw-key")
+	g := newGateway(t, "gw")
 	signer, dir := newKey(t, "witness.test/ours"), filepath.Join(t.TempDir(), "state")
 	open := func(s *torchwood.CosignatureSigner) error {
 		w, err := New(dir, s, []note.Verifier{g.verifier}, slog.New(slog.DiscardHandler))
@@ -353,7 +353,7 @@ func TestHostile(t *testing.T) {
 	var led sync.Map
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { led.Store("yes", true) }))
 	defer elsewhere.Close()
-	g := newGateway(t, "gw-key")
+	g := newGateway(t, "gw")
 	liar := newKey(t, "witness.test/liar")
 	other, err := note.Sign(&note.Note{Text: "gw-key/x\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"}, liar)
 	must(t, err)
@@ -445,7 +445,7 @@ func (l *lossy) Cosign(ctx context.Context, old uint64, proof [][]byte, checkpoi
 // TestLostAnswers: a witness that knows more than the log believes is caught up
 // with, and nothing is missing at the end.
 func TestLostAnswers(t *testing.T) {
-	g, o := newGateway(t, "gw-key"), &outcomes{}
+	g, o := newGateway(t, "gw"), &outcomes{}
 	w := startOurs(t, g.verifier)
 	l := g.open(10*time.Millisecond, o, &lossy{Cosigner: newClient(t, w.url, w.key)}, newClient(t, w.url, w.key))
 	for range 60 {
@@ -476,7 +476,7 @@ func TestDated(t *testing.T) {
 		"ahead":        {20 * time.Minute, 0, evidence.KindClock},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g, o := newGateway(t, "gw-key"), &outcomes{}
+			g, o := newGateway(t, "gw"), &outcomes{}
 			w := startOurs(t, g.verifier)
 			clock := func() time.Time { return time.Now().Add(c.off) }
 			l, err := evidence.Open(t.Context(), evidence.Config{Store: g.store, Name: "gw", Signer: g.signer, Auditors: g.auditors,
@@ -503,7 +503,7 @@ func TestDated(t *testing.T) {
 // TestDied: what a process that died did not get cosigned is said, and is no
 // finding as long as it is within the bound.
 func TestDied(t *testing.T) {
-	g, o := newGateway(t, "gw-key"), &outcomes{}
+	g, o := newGateway(t, "gw"), &outcomes{}
 	w := startOurs(t, g.verifier)
 	client := newClient(t, w.url, w.key)
 	died := g.open(time.Hour, o, client) // never closed, and nothing more of it comes
@@ -537,7 +537,7 @@ func TestDied(t *testing.T) {
 
 // TestConcurrent: however many ask at once, a witness cosigns one history.
 func TestConcurrent(t *testing.T) {
-	g := newGateway(t, "gw-key")
+	g := newGateway(t, "gw")
 	w := startOurs(t, g.verifier)
 	const origin = "gw-key/gw-000000001-00000000"
 	var good sync.Map
@@ -560,7 +560,7 @@ func TestConcurrent(t *testing.T) {
 // TestClientRefuses: what a configuration may not say.
 func TestClientRefuses(t *testing.T) {
 	key := newKey(t, "witness.test/w").Verifier().String()
-	_, log, err := evidence.GenerateSigner("gw-key")
+	_, log, err := evidence.GenerateSigner("gw")
 	must(t, err)
 	for _, c := range []struct {
 		url, key string
@@ -596,7 +596,7 @@ func FuzzRequest(f *testing.F) {
 
 // FuzzCosign: whatever comes, nothing but the one honest log is cosigned.
 func FuzzCosign(f *testing.F) {
-	g := newGateway(f, "gw-key")
+	g := newGateway(f, "gw")
 	w := startOurs(f, g.verifier)
 	honest := checkpointOf(f, g.signer, "gw-key/gw-000000001-00000000", 7, 0)
 	f.Add(request{checkpoint: honest}.encode())
@@ -612,7 +612,7 @@ func FuzzCosign(f *testing.F) {
 
 // FuzzAnswer: whatever a witness answers, only its own right cosignature gets in.
 func FuzzAnswer(f *testing.F) {
-	g := newGateway(f, "gw-key")
+	g := newGateway(f, "gw")
 	signer := newKey(f, "witness.test/w")
 	c := newClient(f, "https://witness.test", signer.Verifier().String())
 	c.now = func() time.Time { return time.Unix(1_800_000_000, 0) }

@@ -64,7 +64,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	private, public, err := evidence.GenerateSigner("gw-key")
+	private, public, err := evidence.GenerateSigner("gw")
 	must(t, err)
 	_, recipient, err := evidence.GenerateIdentity(false)
 	must(t, err)
