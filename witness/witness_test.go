@@ -186,7 +186,7 @@ func TestLitewitness(t *testing.T) {
 	if good, bad, last := o.count(); good != 0 || bad == 0 || !strings.Contains(last.Error(), "404") {
 		t.Fatalf("before the log is known: %d, %d, %v", good, bad, last)
 	}
-	w.AddLog("gw-key/"+l.Writer(), g.signer.VerifierKey())
+	w.AddLog("gw/"+l.Writer(), g.signer.VerifierKey())
 	o.waitFor(t, 1)
 	for i := range 40 {
 		for range i % 7 {
@@ -248,7 +248,7 @@ func TestWitnessRefuses(t *testing.T) {
 	tree := func(by note.Signer, origin string, size, seed int) []byte {
 		return checkpointOf(t, by, origin, size, seed)
 	}
-	const one, two = "gw-key/gw-000000001-00000000", "gw-key/gw-000000002-00000000"
+	const one, two = "gw/gw-000000001-00000000", "gw/gw-000000002-00000000"
 	for _, c := range []struct {
 		name string
 		body []byte
@@ -259,7 +259,7 @@ func TestWitnessRefuses(t *testing.T) {
 		{"too large", append([]byte("old 0\n\n"), make([]byte, maxRequest)...), 400, ""},
 		{"too long a proof", []byte("old 1\n" + strings.Repeat("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", 64) + "\n"), 400, ""},
 		{"unknown key name", request{checkpoint: tree(stranger.signer, "gw-other/gw-000000001-00000000", 3, 0)}.encode(), 404, ""},
-		{"no writer", request{checkpoint: tree(g.signer, "gw-key/x", 3, 0)}.encode(), 404, ""},
+		{"no writer", request{checkpoint: tree(g.signer, "gw/x", 3, 0)}.encode(), 404, ""},
 		{"another's signature", request{checkpoint: tree(stranger.signer, one, 3, 0)}.encode(), 403, ""},
 		{"old without anything before", request{old: 2, checkpoint: tree(g.signer, one, 3, 0)}.encode(), 409, "0\n"},
 		{"old beyond the checkpoint", request{old: 4, checkpoint: tree(g.signer, one, 3, 0)}.encode(), 400, ""},
@@ -326,7 +326,7 @@ func TestState(t *testing.T) {
 	if open(signer) == nil {
 		t.Error("two witnesses share a state")
 	}
-	const origin = "gw-key/gw-000000001-00000000"
+	const origin = "gw/gw-000000001-00000000"
 	_, err = w.cosign(request{checkpoint: checkpointOf(t, g.signer, origin, 7, 0)}.encode())
 	must(t, err)
 	must(t, w.Close())
@@ -355,7 +355,7 @@ func TestHostile(t *testing.T) {
 	defer elsewhere.Close()
 	g := newGateway(t, "gw")
 	liar := newKey(t, "witness.test/liar")
-	other, err := note.Sign(&note.Note{Text: "gw-key/x\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"}, liar)
+	other, err := note.Sign(&note.Note{Text: "gw/x\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"}, liar)
 	must(t, err)
 	line := other[bytes.Index(other, []byte("—")):]
 	for name, h := range map[string]http.HandlerFunc{
@@ -539,7 +539,7 @@ func TestDied(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	g := newGateway(t, "gw")
 	w := startOurs(t, g.verifier)
-	const origin = "gw-key/gw-000000001-00000000"
+	const origin = "gw/gw-000000001-00000000"
 	var good sync.Map
 	var group sync.WaitGroup
 	for i := range 20 {
@@ -598,7 +598,7 @@ func FuzzRequest(f *testing.F) {
 func FuzzCosign(f *testing.F) {
 	g := newGateway(f, "gw")
 	w := startOurs(f, g.verifier)
-	honest := checkpointOf(f, g.signer, "gw-key/gw-000000001-00000000", 7, 0)
+	honest := checkpointOf(f, g.signer, "gw/gw-000000001-00000000", 7, 0)
 	f.Add(request{checkpoint: honest}.encode())
 	f.Add(request{old: 7, checkpoint: honest}.encode())
 	f.Add(request{old: 7, proof: [][]byte{make([]byte, 32)}, checkpoint: honest}.encode())
@@ -616,7 +616,7 @@ func FuzzAnswer(f *testing.F) {
 	signer := newKey(f, "witness.test/w")
 	c := newClient(f, "https://witness.test", signer.Verifier().String())
 	c.now = func() time.Time { return time.Unix(1_800_000_000, 0) }
-	checkpoint := checkpointOf(f, g.signer, "gw-key/gw-000000001-00000000", 7, 0)
+	checkpoint := checkpointOf(f, g.signer, "gw/gw-000000001-00000000", 7, 0)
 	n, err := note.Open(checkpoint, g.trusted)
 	must(f, err)
 	signed, err := note.Sign(n, signer)
