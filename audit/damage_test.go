@@ -177,14 +177,14 @@ func TestDamageIsToldAfterARestart(t *testing.T) {
 func TestForgedLog(t *testing.T) {
 	for name, forge := range map[string]func(w *audittest.World) audittest.Query{
 		"a key that nobody trusts": func(w *audittest.World) audittest.Query {
-			own, _ := w.Signer("gw")
+			own, _ := w.Signer("forger")
 			return w.Forge(own, own, "billing", "crew-2")
 		},
 		"an auditor's key": func(w *audittest.World) audittest.Query {
 			return w.Forge(w.Other, w.Eve, "billing", "crew-2")
 		},
 		"another gateway's key": func(w *audittest.World) audittest.Query {
-			own, _ := w.Signer("gw")
+			own, _ := w.Signer("forger")
 			return w.Forge(own, w.Other, "billing", "crew-2")
 		},
 	} {

@@ -88,7 +88,7 @@ func New(t testing.TB, gateways int) *World {
 	w.Store = &Store{Store: store}
 	signer, key := w.Signer("gw")
 	eve, eves := w.Signer("auditor-eve")
-	second, seconds := w.Signer("gw-key-2")
+	second, seconds := w.Signer("forger")
 	w.Eve, w.Other = eve, second
 	keys := strings.Join([]string{key, eves, seconds}, "\n")
 	w.Trusted, err = evidence.ParseVerifiers([]byte(keys))
