@@ -251,7 +251,7 @@ func TestAuditPages_Damage(t *testing.T) {
 // A forged log of any number of segments does not make a page of as many lines.
 func TestAuditPages_ManyDamaged(t *testing.T) {
 	f, w := auditServer(t)
-	own, _ := w.Signer("gw")
+	own, _ := w.Signer("forger")
 	q := w.Forge(own, own, "clinic", "crew-1")
 	o, err := w.Store.Get(t.Context(), q.OutcomeIn, 1<<20)
 	if err != nil {
