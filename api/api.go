@@ -23,6 +23,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
@@ -156,9 +157,7 @@ func parsePublicURL(text string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, errors.New("api: PublicURL must be scheme and host, without a trailing slash")
 	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Hostname())) {
 		return nil, errors.New("api: PublicURL must be https, except on a loopback address")
 	}
 	return u, nil

@@ -114,10 +114,7 @@ func (s *Server) evidenceSearch(c *fiber.Ctx, k *call) error {
 	}{Records: []recordView{}, Unreadable: unreadables(results.Found), Next: results.Next, Index: indexOf(results.State), Recorded: results.Recorded}
 	for _, f := range results.Found {
 		if r := f.Record; r != nil {
-			entry := *r
-			entry.Statement, entry.Decision, entry.Lease, entry.Result, entry.Approval = nil, nil, nil, nil, nil
-			entry.Note, entry.Data, entry.Sealed = "", nil, nil
-			out.Records = append(out.Records, recordView{Record: &entry, Object: r.Object})
+			out.Records = append(out.Records, recordView{Record: r.Entry(), Object: r.Object})
 		}
 	}
 	return writeJSON(c, http.StatusOK, out)
@@ -286,7 +283,7 @@ func (s *Server) misasked(k *call, detail string, known ...string) error {
 		p.Hint = "There are: " + strings.Join(known, ", ") + "."
 	}
 	if !audit.May(k.principal) {
-		p = &gateway.Problem{Code: gateway.CodeForbidden, Detail: "Only auditors may look at evidence, and you do not hold that role."}
+		p = audit.Forbidden()
 	}
 	return s.reject(k, p)
 }

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/unicode/runenames"
+
+	"github.com/chaperone-sql/chaperone/internal/glyph"
 )
 
 // spaceRun is how many blanks in a row are still shown as blanks. More could
@@ -86,23 +88,8 @@ func blanks(runes []rune) (n, lines int) {
 	return 0, 0
 }
 
-// hidden reports whether a character cannot be seen, or moves others:
-// controls, bidirectional marks, zero-width characters, unusual blanks,
-// variation selectors, private and unassigned code points.
-func hidden(r rune) bool {
-	switch {
-	case r == '\n', r == '\t', r == ' ':
-		return false
-	case r < 0x7f:
-		return r < ' '
-	case unicode.In(r, unicode.Other, unicode.Space, unicode.Other_Default_Ignorable_Code_Point,
-		unicode.Variation_Selector, unicode.Noncharacter_Code_Point):
-		return true
-	case r == 0x2800: // the blank braille pattern
-		return true
-	}
-	return !unicode.IsPrint(r)
-}
+// hidden is glyph.Hidden of a text that may have lines.
+func hidden(r rune) bool { return r != '\n' && r != '\t' && glyph.Hidden(r) }
 
 // deceptive reports whether a visible character can be taken for an ASCII one:
 // every non-ASCII character but ideographs, syllables, and Latin letters with

@@ -139,8 +139,12 @@ func (s *Service) enter(ctx context.Context, p *identity.Principal, m gateway.Me
 	if sc.all || len(sc.connections) > 0 {
 		return sc, nil
 	}
-	return sc, s.cfg.Rejects.Reject(ctx, p, &gateway.Problem{Code: gateway.CodeForbidden,
-		Detail: "Only auditors may look at evidence, and you do not hold that role."}, m, "")
+	return sc, s.cfg.Rejects.Reject(ctx, p, Forbidden(), m, "")
+}
+
+// Forbidden is the answer to whoever is no auditor.
+func Forbidden() *gateway.Problem {
+	return &gateway.Problem{Code: gateway.CodeForbidden, Detail: "Only auditors may look at evidence, and you do not hold that role."}
 }
 
 // enterAll refuses auditors of some connections, too.

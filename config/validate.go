@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
@@ -95,7 +95,7 @@ func (v validator) listener(c *Config) {
 	switch {
 	case hasCert && c.TLS.TerminatedByProxy:
 		v.wrong([]string{"tls", "terminated_by_proxy"}, "leave it out where the gateway has a certificate itself")
-	case !hasCert && !c.TLS.TerminatedByProxy && !loopback(host):
+	case !hasCert && !c.TLS.TerminatedByProxy && !loopback.Is(host):
 		v.wrong([]string{"listen"}, "without tls only a loopback address; give tls.cert_file and tls.key_file, "+
 			"or tls.terminated_by_proxy if a proxy in front speaks TLS")
 	}
@@ -107,7 +107,7 @@ func (v validator) listener(c *Config) {
 	case u.Scheme == "https":
 	case c.TLS.TerminatedByProxy:
 		v.wrong([]string{"public_url"}, "must be https where a proxy speaks TLS")
-	case u.Scheme != "http" || !loopback(u.Hostname()):
+	case u.Scheme != "http" || !loopback.Is(u.Hostname()):
 		v.wrong([]string{"public_url"}, "must be https unless its host is loopback")
 	}
 }
@@ -219,7 +219,7 @@ func (v validator) url(path []string, text string) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		v.wrong(path, "write a URL such as https://host.example.org, without user or password")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Hostname())):
 		v.wrong(path, "must be https unless its host is loopback")
 	}
 }
@@ -249,13 +249,4 @@ func (v validator) authority(path []string, name string) {
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		v.wrong(path, "%s holds no PEM certificate", name)
 	}
-}
-
-// loopback reports whether a host is this machine's own.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

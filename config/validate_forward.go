@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 )
 
 // What evidence.forward may say.
@@ -75,7 +77,7 @@ func (v validator) forwardAddress(path func(...string) []string, f *Forward) {
 		v.wrong(path("address"), "write host:port, such as logs.example.org:6514")
 		return
 	}
-	if f.Insecure && !loopback(host) {
+	if f.Insecure && !loopback.Is(host) {
 		v.wrong(path("insecure"), "only for a loopback host")
 	}
 }
@@ -88,9 +90,9 @@ func (v validator) forwardURL(path func(...string) []string, f *Forward) {
 	u, err := url.Parse(f.URL)
 	switch {
 	case err != nil:
-	case f.Insecure && !loopback(u.Hostname()):
+	case f.Insecure && !loopback.Is(u.Hostname()):
 		v.wrong(path("insecure"), "only for a loopback host")
-	case u.Scheme == "http" && loopback(u.Hostname()) && !f.Insecure:
+	case u.Scheme == "http" && loopback.Is(u.Hostname()) && !f.Insecure:
 		v.wrong(path("url"), "must be https, or have insecure: true beside it")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/chaperone-sql/chaperone/connectors/mysql"
 	"github.com/chaperone-sql/chaperone/connectors/postgres"
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/masking"
 	"github.com/chaperone-sql/chaperone/masking/expression"
 	"github.com/chaperone-sql/chaperone/policy"
@@ -57,7 +58,7 @@ func (v validator) s3(s *S3) (local bool) {
 	if s.Endpoint != "" {
 		v.url(path("endpoint"), s.Endpoint)
 		u, err := url.Parse(s.Endpoint)
-		local = err == nil && loopback(u.Hostname())
+		local = err == nil && loopback.Is(u.Hostname())
 	}
 	if (s.AccessKey == nil) != (s.SecretKey == nil) {
 		v.wrong([]string{"store", "s3"}, "access_key and secret_key go together")
@@ -292,7 +293,7 @@ func (v validator) connection(c *Config, name string) {
 		}
 	}
 	v.oneOf(path("tls", "mode"), conn.TLS.Mode, tlsVerify, tlsOff)
-	if conn.TLS.Mode == tlsOff && !loopback(conn.Host) {
+	if conn.TLS.Mode == tlsOff && !loopback.Is(conn.Host) {
 		v.wrong(path("tls", "mode"), "off is for loopback hosts; use verify-full")
 	}
 	v.authority(path("tls", "ca_file"), conn.TLS.CAFile)

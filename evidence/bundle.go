@@ -57,8 +57,8 @@ type File struct {
 	Size   int64  `json:"size"`   // bytes
 }
 
-// filter is the manifest's filter with its period.
-func (m *Manifest) filter() Filter {
+// About is the manifest's filter with its period.
+func (m *Manifest) About() Filter {
 	f := Filter{}
 	if m.Filter != nil {
 		f = *m.Filter

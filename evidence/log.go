@@ -192,9 +192,9 @@ func (l *Log) Flush(ctx context.Context) error {
 	}
 }
 
-// Close stores what is queued, has it cosigned, and stores writer.closed alone in the last segment, and
-// stops the writer. If that cannot be done before ctx ends, the log stays
-// without its end, which the next start of the instance tells.
+// Close stores what is queued, has it cosigned, stores writer.closed alone in the
+// last segment, and stops the writer. If that cannot be done before ctx ends, the
+// log stays without its end, which the next start of the instance tells.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	again := l.closing

@@ -76,6 +76,26 @@ const (
 	TypePolicyLoaded Type = "policy.loaded"
 )
 
+// Types are all of them, those that gateways of this version write.
+func Types() []Type {
+	return []Type{TypeWriterStarted, TypeWriterClosed, TypeHeartbeat, TypeObserved, TypeWitnessed, TypeRecovered,
+		TypeIntent, TypeOutcome, TypeLeaseIssued, TypeLeaseRevoked,
+		TypeApprovalRequested, TypeApprovalViewed, TypeApprovalDecided, TypeApprovalClaimed, TypeApprovalCancelled,
+		TypeRejected, TypeAuthFailed, TypeAuthSucceeded, TypeRead, TypeExported, TypeBundled,
+		TypeConfigLoaded, TypeConfigChanged, TypeKeysChanged, TypePolicyLoaded}
+}
+
+// Known reports whether gateways of this version write such records.
+func (t Type) Known() bool { return knownTypes[t] }
+
+var knownTypes = func() map[Type]bool {
+	known := make(map[Type]bool)
+	for _, t := range Types() {
+		known[t] = true
+	}
+	return known
+}()
+
 // Record is one event. Its clear part never holds a literal of a statement or
 // a protected value; those are in Sealed. Field names follow OCSF 1.8 where it
 // has one. It is stored as two lines, see lines.go: the fields up to Witnessed
@@ -139,6 +159,15 @@ type Record struct {
 	// Object is the key of the segment that a reader found the record in. It is
 	// not stored.
 	Object string `json:"-"`
+}
+
+// Entry is the record without its body: what a bundle that withholds the body
+// still tells.
+func (r *Record) Entry() *Record {
+	e := *r
+	e.Statement, e.Decision, e.Lease, e.Result, e.Approval = nil, nil, nil, nil, nil
+	e.Note, e.Data, e.Sealed, e.Secret = "", nil, nil, nil
+	return &e
 }
 
 // Observation is what one writer saw of another: that it had announced itself,

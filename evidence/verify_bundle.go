@@ -137,7 +137,7 @@ func (b *bundleVerifier) readManifest() (bool, error) {
 		b.note(ManifestFile, KindSignature, "The manifest is not signed: the report and the exports are as believable as "+
 			"whoever gave you the bundle. The records are proved all the same.")
 	}
-	b.manifest, b.filter = m, m.filter()
+	b.manifest, b.filter = m, m.About()
 	b.report.Bundle = &Scope{Since: m.Since, Until: m.Until, Created: m.Created, Maker: m.Maker, Filter: m.Filter}
 	if !m.Since.Before(m.Until) {
 		b.finding(ManifestFile, KindOrder, "The period ends before it begins.")

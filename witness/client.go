@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 )
 
 const (
@@ -46,7 +46,7 @@ func NewClient(prefix, key string) (*Client, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("the URL of a witness is https://HOST/PATH and nothing else")
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback.Is(u.Hostname())) {
 		return nil, errors.New("the URL of a witness must be https, unless its host is loopback")
 	}
 	verifier, err := torchwood.NewCosignatureVerifier(strings.TrimSpace(key))
@@ -63,11 +63,6 @@ func NewClient(prefix, key string) (*Client, error) {
 		http: &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // it would lead the gateway elsewhere
 		}}}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Name is that of the witness' key.

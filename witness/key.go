@@ -3,9 +3,7 @@ package witness
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,15 +32,16 @@ func GenerateKey(name string) (private masking.Secret, public string, err error)
 	if err != nil || len(name) > 255 {
 		return "", "", errors.New("making a witness key: its name has 1 to 255 characters, no space and no plus sign")
 	}
-	text := privatePrefix + name + "+" + keyHash(name, key) + "+" +
+	text := privatePrefix + name + "+" + keyHash(signer) + "+" +
 		base64.StdEncoding.EncodeToString(append([]byte{keyType}, key.Seed()...))
 	return masking.Secret(text + "\n"), signer.Verifier().String(), nil
 }
 
-func keyHash(name string, key ed25519.PrivateKey) string {
-	public, _ := key.Public().(ed25519.PublicKey) // it is one, by the package
-	sum := sha256.Sum256(append([]byte(name+"\n"+string(rune(keyType))), public...))
-	return hex.EncodeToString(sum[:4])
+// keyHash is the hash in a verifier key "<name>+<hash>+<base64>".
+func keyHash(signer *torchwood.CosignatureSigner) string {
+	_, rest, _ := strings.Cut(signer.Verifier().String(), "+")
+	hash, _, _ := strings.Cut(rest, "+")
+	return hash
 }
 
 // LoadSigner reads a private key file. It must be readable by its owner alone.
@@ -63,12 +62,8 @@ func LoadSigner(path string) (*torchwood.CosignatureSigner, error) {
 	if err != nil || len(raw) != 1+ed25519.SeedSize || raw[0] != keyType {
 		return nil, wrong
 	}
-	key := ed25519.NewKeyFromSeed(raw[1:])
-	if keyHash(name, key) != hash {
-		return nil, wrong
-	}
-	signer, err := torchwood.NewCosignatureSigner(name, key)
-	if err != nil {
+	signer, err := torchwood.NewCosignatureSigner(name, ed25519.NewKeyFromSeed(raw[1:]))
+	if err != nil || keyHash(signer) != hash {
 		return nil, wrong
 	}
 	return signer, nil

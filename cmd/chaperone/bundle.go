@@ -46,13 +46,12 @@ func (m *moment) String() string {
 
 // Set reads a day or a time.
 func (m *moment) Set(text string) error {
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			*m = moment(t.UTC())
-			return nil
-		}
+	var t config.Time
+	if t.UnmarshalText([]byte(text)) != nil {
+		return errors.New("write a day as 2026-11-24 or a time as 2026-11-24T08:00:00Z")
 	}
-	return errors.New("write a day as 2026-11-24 or a time as 2026-11-24T08:00:00Z")
+	*m = moment(t.UTC())
+	return nil
 }
 
 // makeBundle writes an evidence bundle.
@@ -92,8 +91,11 @@ func makeBundle(ctx context.Context, args []string, out io.Writer) (err error) {
 			return err
 		}
 	}
-	m, err := writeBundle(ctx, cfg, to)
-	if err != nil {
+	var m *evidence.Manifest
+	if err := writeWhole(to, func(w io.Writer) (err error) {
+		m, err = bundle.Build(ctx, cfg, w)
+		return err
+	}); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s: %d records, %d queries of %d writers from %s to %s\n", to, m.Records, m.Queries, len(m.Runs),
@@ -108,23 +110,23 @@ func since(m *evidence.Manifest) string {
 	return m.Since.Format(time.RFC3339)
 }
 
-// writeBundle writes to a file that appears whole or not at all.
-func writeBundle(ctx context.Context, cfg bundle.Config, to string) (m *evidence.Manifest, err error) {
+// writeWhole writes a file that appears whole or not at all, for its owner only.
+func writeWhole(to string, write func(io.Writer) error) error {
 	if _, err := os.Stat(to); err == nil {
-		return nil, fmt.Errorf("%s exists already", to)
+		return fmt.Errorf("%s exists already", to)
 	}
-	f, err := os.CreateTemp(filepath.Dir(to), ".bundle-*")
+	f, err := os.CreateTemp(filepath.Dir(to), ".chaperone-*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	if m, err = bundle.Build(ctx, cfg, w); err == nil {
+	if err = write(w); err == nil {
 		err = w.Flush()
 	}
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return m, os.Rename(f.Name(), to)
+	return os.Rename(f.Name(), to)
 }
 
 // opened is a bundle: a zip, or the folder it was unpacked into.

@@ -7,8 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/chaperone-sql/chaperone/evidence"
 	"github.com/chaperone-sql/chaperone/evidence/bundle"
@@ -43,7 +41,7 @@ func exportRecords(ctx context.Context, args []string, out io.Writer) error {
 	if to == "" {
 		return write(out)
 	}
-	return exportTo(to, write)
+	return writeWhole(to, write)
 }
 
 // export writes what a filter chooses of a bundle, a store or a copy of one.
@@ -95,20 +93,4 @@ func writeExport(out io.Writer, format string, f evidence.Filter, records record
 		return err
 	}
 	return errors.Join(w.Flush(), buffered.Flush())
-}
-
-// exportTo writes a file that appears whole or not at all, for its owner only.
-func exportTo(to string, write func(io.Writer) error) error {
-	if _, err := os.Stat(to); err == nil {
-		return fmt.Errorf("%s exists already", to)
-	}
-	f, err := os.CreateTemp(filepath.Dir(to), ".export-*")
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), to)
 }

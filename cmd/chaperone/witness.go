@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/witness"
 )
 
@@ -85,8 +86,7 @@ func witnessListener(ctx context.Context, address, cert, key string) (net.Listen
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	ip := net.ParseIP(host)
-	if cert == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if cert == "" && !loopback.Is(host) {
 		return nil, errors.New("listening: an address that is not loopback needs --tls-cert and --tls-key")
 	}
 	var lc net.ListenConfig

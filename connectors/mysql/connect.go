@@ -9,7 +9,6 @@ import (
 	"io"
 	"log"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	driversql "github.com/go-sql-driver/mysql"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 )
 
 // SQLMode is what the parser and every session agree on: no ANSI_QUOTES, no
@@ -37,7 +37,7 @@ const (
 
 // Connect opens a session: one connection, never shared or reused.
 func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.Credential) (connectors.Session, error) {
-	if t.TLS == nil && !loopback(t.Host) {
+	if t.TLS == nil && !loopback.Is(t.Host) {
 		return nil, &connectors.Error{Kind: connectors.KindUnavailable,
 			Message: "the connection is not encrypted and the database is not on this machine"}
 	}
@@ -152,11 +152,6 @@ func ended(ctx context.Context) error {
 		return &connectors.Error{Kind: connectors.KindTimeout, Message: "the statement's time was up", Retryable: true}
 	}
 	return &connectors.Error{Kind: connectors.KindCancelled, Message: "the statement was cancelled"}
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || (err == nil && addr.IsLoopback())
 }
 
 // kill ends the session's query from a second connection, with the same

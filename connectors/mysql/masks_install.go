@@ -16,6 +16,7 @@ import (
 	driversql "github.com/go-sql-driver/mysql"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
@@ -44,7 +45,7 @@ func (e *Engine) OpenMasks(ctx context.Context, dsn masking.Secret, t connectors
 	if name := strings.Trim(u.Path, "/"); name != t.Database {
 		return nil, fmt.Errorf("the administrator's DSN names another database than the connection's %q", t.Database)
 	}
-	if t.TLS == nil && !loopback(u.Hostname()) {
+	if t.TLS == nil && !loopback.Is(u.Hostname()) {
 		return nil, errors.New("the administrator's connection would not be encrypted (tls of the connection) and the database is not on this machine")
 	}
 	port := u.Port()

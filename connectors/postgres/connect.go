@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 )
 
 // pinned are the settings that change what a statement means or how a value is
@@ -41,7 +41,7 @@ func pinned(searchPath string) map[string]string {
 // Connect opens a session. Nothing but its arguments decides where and how: no
 // PG* variable, service or password file is used.
 func (e *Engine) Connect(ctx context.Context, t connectors.Target, c connectors.Credential) (connectors.Session, error) {
-	if t.TLS == nil && !loopback(t.Host) {
+	if t.TLS == nil && !loopback.Is(t.Host) {
 		return nil, &connectors.Error{Kind: connectors.KindUnavailable,
 			Message: "the connection is not encrypted and the database is not on this machine"}
 	}
@@ -97,11 +97,6 @@ func ended(ctx context.Context) error {
 		return &connectors.Error{Kind: connectors.KindTimeout, Message: "the statement's time was up", Retryable: true}
 	}
 	return &connectors.Error{Kind: connectors.KindCancelled, Message: "the statement was cancelled"}
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || (err == nil && addr.IsLoopback())
 }
 
 // searchPath quotes the schemas of a path; pg_catalog is searched first anyway,

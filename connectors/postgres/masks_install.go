@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chaperone-sql/chaperone/connectors"
+	"github.com/chaperone-sql/chaperone/internal/loopback"
 	"github.com/chaperone-sql/chaperone/masking"
 )
 
@@ -37,7 +38,7 @@ func (e *Engine) OpenMasks(ctx context.Context, dsn masking.Secret, t connectors
 	if cfg.Database != t.Database {
 		return nil, fmt.Errorf("the administrator's DSN names another database than the connection's %q", t.Database)
 	}
-	if cfg.TLSConfig == nil && !loopback(cfg.Host) {
+	if cfg.TLSConfig == nil && !loopback.Is(cfg.Host) {
 		return nil, errors.New("the administrator's connection is not encrypted (sslmode) and the database is not on this machine")
 	}
 	cfg.RuntimeParams["search_path"] = "pg_catalog"

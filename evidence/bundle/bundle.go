@@ -105,9 +105,9 @@ type builder struct {
 	cfg      Config
 	dir      string
 	manifest *evidence.Manifest
-	// matched are the queries of which an entry matches the filter.
-	matched map[string]bool
-	mu      sync.Mutex
+	// chosen tells the records that the bundle is about.
+	chosen func(*evidence.Record) bool
+	mu     sync.Mutex
 }
 
 func (b *builder) build(ctx context.Context, out io.Writer) error {
@@ -175,19 +175,11 @@ func (b *builder) copyLog(ctx context.Context, reader *evidence.Reader, writer s
 // the others.
 func (b *builder) choose(context.Context) error {
 	f := b.cfg.Filter
-	b.matched = make(map[string]bool)
-	if !f.ChoosesAll() {
-		err := b.each(f, func(r *evidence.Record) bool {
-			if r.QueryID != "" {
-				b.matched[r.QueryID] = true
-			}
-			return true
-		})
-		if err != nil {
-			return err
-		}
+	var err error
+	if b.chosen, err = chooser(f, b.each); err != nil {
+		return err
 	}
-	err := b.each(b.period(), func(r *evidence.Record) bool {
+	err = b.each(period(f), func(r *evidence.Record) bool {
 		if b.chosen(r) {
 			b.manifest.Records++
 			if r.Type == evidence.TypeIntent {
@@ -205,15 +197,6 @@ func (b *builder) choose(context.Context) error {
 		}
 	}
 	return nil
-}
-
-// period is the filter without anything but the period.
-func (b *builder) period() evidence.Filter {
-	return evidence.Filter{Since: b.cfg.Filter.Since, Until: b.cfg.Filter.Until}
-}
-
-func (b *builder) chosen(r *evidence.Record) bool {
-	return b.cfg.Filter.Matches(r) || b.period().Matches(r) && b.matched[r.QueryID]
 }
 
 // each reads the runs' records by time.
@@ -256,8 +239,8 @@ func (b *builder) addParts(ctx context.Context) error {
 	}
 	report.Notes = withoutManifest(report.Notes)
 	content := &Content{Manifest: b.manifest, Report: report, Records: func(yield func(*evidence.Record) bool) error {
-		return b.each(b.period(), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
-	}, Entries: func(yield func(*evidence.Record) bool) error { return b.each(b.period(), yield) }}
+		return b.each(period(b.cfg.Filter), func(r *evidence.Record) bool { return !b.chosen(r) || yield(r) })
+	}, Entries: func(yield func(*evidence.Record) bool) error { return b.each(period(b.cfg.Filter), yield) }}
 	var each []Part
 	for _, part := range b.cfg.Parts {
 		if part.Write == nil {

@@ -19,36 +19,45 @@ func Records(files fs.FS, f evidence.Filter, yield func(*evidence.Record) bool) 
 	for writer := range m.Runs {
 		runs[writer] = func() (io.ReadCloser, error) { return files.Open(evidence.RunFile(writer)) }
 	}
-	about := evidence.Filter{}
-	if m.Filter != nil {
-		about = *m.Filter
-	}
-	about.Since, about.Until = m.Since, m.Until
-	return Choose(about, func(f evidence.Filter, yield func(*evidence.Record) bool) error {
+	return Choose(m.About(), func(f evidence.Filter, yield func(*evidence.Record) bool) error {
 		return evidence.MergeRuns(runs, f, yield)
 	}, func(r *evidence.Record) bool { return !f.Matches(r) || yield(r) })
 }
 
+// scan calls yield with the records that a filter matches, by time, until yield is
+// false.
+type scan func(f evidence.Filter, yield func(*evidence.Record) bool) error
+
 // Choose calls yield with the records that f chooses as a bundle does: those that
-// match, and the others of their queries in the period. records gives what
-// matches a filter, and is called once or twice. Memory is bounded by the queries
-// that match.
+// match, and the others of their queries in the period. records is called once or
+// twice. Memory is bounded by the queries that match.
 func Choose(f evidence.Filter, records func(evidence.Filter, func(*evidence.Record) bool) error,
 	yield func(*evidence.Record) bool,
 ) error {
-	period := evidence.Filter{Since: f.Since, Until: f.Until}
-	if f.ChoosesAll() {
-		return records(period, yield)
+	chosen, err := chooser(f, records)
+	if err != nil {
+		return err
 	}
-	matched := make(map[string]bool)
-	err := records(f, func(r *evidence.Record) bool {
+	return records(period(f), func(r *evidence.Record) bool { return !chosen(r) || yield(r) })
+}
+
+// chooser tells which records f chooses.
+func chooser(f evidence.Filter, records scan) (chosen func(*evidence.Record) bool, err error) {
+	within := period(f)
+	if f.ChoosesAll() {
+		return within.Matches, nil
+	}
+	matched := make(map[string]bool) // queries of which an entry matches
+	err = records(f, func(r *evidence.Record) bool {
 		if r.QueryID != "" {
 			matched[r.QueryID] = true
 		}
 		return true
 	})
-	if err != nil {
-		return err
-	}
-	return records(period, func(r *evidence.Record) bool { return !f.Matches(r) && !matched[r.QueryID] || yield(r) })
+	return func(r *evidence.Record) bool { return f.Matches(r) || matched[r.QueryID] && within.Matches(r) }, err
+}
+
+// period is a filter without anything but its period.
+func period(f evidence.Filter) evidence.Filter {
+	return evidence.Filter{Since: f.Since, Until: f.Until}
 }

@@ -78,11 +78,7 @@ func (c *CSV) Write(r *evidence.Record) error {
 	if d == nil {
 		d = &evidence.Decision{}
 	}
-	approvers := r.Approvers
-	if len(approvers) == 0 && r.Approval != nil {
-		approvers = r.Approval.Approvers
-	}
-	text(strings.Join(d.Rules, between), d.PolicyVersion, strings.Join(approvers, between), r.Status)
+	text(strings.Join(d.Rules, between), d.PolicyVersion, strings.Join(approversOf(r), between), r.Status)
 	if res := r.Result; res != nil {
 		text(res.Code, res.SQLState)
 		own(strconv.FormatInt(res.RowCount, 10))

@@ -15,8 +15,13 @@ import (
 
 func table(t testing.TB, records ...*evidence.Record) []byte {
 	t.Helper()
+	return exported(t, FormatCSV, records...)
+}
+
+func exported(t testing.TB, format string, records ...*evidence.Record) []byte {
+	t.Helper()
 	var out bytes.Buffer
-	w, err := NewWriter(FormatCSV, &out)
+	w, err := NewWriter(format, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

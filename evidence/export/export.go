@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/chaperone-sql/chaperone/evidence"
@@ -19,16 +20,6 @@ import (
 const (
 	product = "Chaperone"
 	unknown = "unknown"
-)
-
-// known are the types of which this program knows what their Data holds. A
-// record of another type, a newer gateway's, is told by its entry alone.
-var known = setOf(
-	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeRecovered,
-	evidence.TypeIntent, evidence.TypeOutcome, evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked,
-	evidence.TypeApprovalRequested, evidence.TypeApprovalViewed, evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed,
-	evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed, evidence.TypeAuthSucceeded, evidence.TypeWitnessed, evidence.TypeBundled, evidence.TypeRead,
-	evidence.TypeExported, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged, evidence.TypePolicyLoaded,
 )
 
 // allowed are the fields of Data that leave: names, counts, digests and tokens
@@ -53,13 +44,10 @@ func setOf[K comparable](names ...K) map[K]bool {
 // understood is the record, or its entry alone if it is of a type that this program
 // does not know.
 func understood(r *evidence.Record) *evidence.Record {
-	if known[r.Type] {
+	if r.Type.Known() {
 		return r
 	}
-	return &evidence.Record{ID: r.ID, Writer: r.Writer, Sequence: r.Sequence, Time: r.Time, Type: r.Type, QueryID: r.QueryID,
-		SessionID: r.SessionID, RequestID: r.RequestID, Connection: r.Connection, Actor: r.Actor, PurposeOfUse: r.PurposeOfUse,
-		Relations: r.Relations, Patients: r.Patients, Effect: r.Effect, Approvers: r.Approvers, Status: r.Status,
-		Observed: r.Observed, Withheld: r.Withheld}
+	return r.Entry()
 }
 
 // allowedData are the fields of a record's Data that leave, nil if there are none.
@@ -78,6 +66,27 @@ func allowedData(r *evidence.Record) (data map[string]string) {
 
 // sortedKeys are a map's keys in order.
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// approversOf are who approved, also where only the body tells.
+func approversOf(r *evidence.Record) []string {
+	if len(r.Approvers) == 0 && r.Approval != nil {
+		return r.Approval.Approvers
+	}
+	return r.Approvers
+}
+
+// addressOf reads a remote address; port is 0 if it tells none, and ok false if it
+// is a name.
+func addressOf(remote string) (ip string, port int, ok bool) {
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		return ipText(at.Addr()), int(at.Port()), true
+	}
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		return "", 0, false
+	}
+	return ipText(addr), 0, true
+}
 
 func orUnknown(s string) string {
 	if s == "" {

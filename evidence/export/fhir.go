@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 // valid; an error is a defect.
 func FHIR(dst []byte, r *evidence.Record) ([]byte, bool, error) {
 	kind, ok := fhirKinds[r.Type]
-	if !ok && known[r.Type] {
+	if !ok && r.Type.Known() {
 		return dst, false, nil
 	}
 	r = understood(r)
@@ -171,11 +170,7 @@ func fhirAgents(r *evidence.Record) (list []fhirAgent) {
 		list = append(list, fhirAgent{Type: fhirConcept(systemRoleCode, "DELEGATOR"),
 			Who: fhirWho{Identifier: fhirIdentifier{fhirSystem(a.Issuer), fhirValue(a.OnBehalfOf)}}})
 	}
-	approvers := r.Approvers
-	if len(approvers) == 0 && r.Approval != nil {
-		approvers = r.Approval.Approvers
-	}
-	for _, key := range approvers {
+	for _, key := range approversOf(r) {
 		list = append(list, fhirAgent{Type: fhirConcept(systemRoleCode, "GRANTOR"),
 			Who: fhirWho{Identifier: fhirIdentifier{"", fhirValue(key)}}})
 	}
@@ -184,11 +179,8 @@ func fhirAgents(r *evidence.Record) (list []fhirAgent) {
 
 // fhirAddress is the network end of an agent, nil if nothing is known of it.
 func fhirAddress(remote string) *fhirNetwork {
-	if at, err := netip.ParseAddrPort(remote); err == nil {
-		return &fhirNetwork{ipText(at.Addr()), "2"}
-	}
-	if ip, err := netip.ParseAddr(remote); err == nil {
-		return &fhirNetwork{ipText(ip), "2"}
+	if ip, _, ok := addressOf(remote); ok {
+		return &fhirNetwork{ip, "2"}
 	}
 	if remote = fhirText(remote); remote != "" {
 		return &fhirNetwork{remote, "1"}
@@ -206,7 +198,7 @@ func fhirOutcome(r *evidence.Record) string {
 		return "4"
 	case r.Status == "withheld":
 		return "8" // it ran, and what it gave was not released
-	case r.Status == "succeeded", r.Status == "dry_run", r.Status == "" && known[r.Type]:
+	case r.Status == "succeeded", r.Status == "dry_run", r.Status == "" && r.Type.Known():
 		return "0"
 	}
 	return ""
@@ -226,7 +218,7 @@ func fhirPurpose(code string) []fhirCodeable {
 	if code == "" {
 		return nil
 	}
-	if !purposes[code] {
+	if evidence.PurposeName(code) == "" || younger[code] {
 		return []fhirCodeable{{Text: fhirValue(code)}}
 	}
 	return []fhirCodeable{{Coding: []fhirCoding{{System: systemReason, Code: code}}}}

@@ -106,16 +106,8 @@ type fhirDetail struct {
 	Value string `json:"valueString"`
 }
 
-// purposes are the codes of PurposeOfUse that R4's v3-ActReason has. MLTRAINING,
-// PMTDS and TREATDS are younger.
-var purposes = setOf(
-	"HMARKT", "HOPERAT", "CAREMGT", "DONAT", "FRAUD", "GOV", "HACCRED", "HCOMPL", "HDECD", "HDIRECT", "HDM",
-	"HLEGAL", "HOUTCOMS", "HPRGRP", "HQUALIMP", "HSYSADMIN", "LABELING", "METAMGT", "MEMADMIN", "MILCDM",
-	"PATADMIN", "PATSFTY", "PERFMSR", "RECORDMGT", "SYSDEV", "HTEST", "TRAIN", "HPAYMT", "CLMATTCH", "COVAUTH",
-	"COVERAGE", "ELIGDTRM", "ELIGVER", "ENROLLM", "MILDCRG", "REMITADV", "HRESCH", "BIORCH", "CLINTRCH",
-	"CLINTRCHNPC", "CLINTRCHPC", "PRECLINTRCH", "DSRCH", "POARCH", "TRANSRCH", "PATRQT", "FAMRQT", "PWATRNY",
-	"SUPNWK", "PUBHLTH", "DISASTER", "THREAT", "TREAT", "CLINTRL", "COC", "ETREAT", "BTG", "ERTREAT", "POPHLTH",
-)
+// younger are the codes of PurposeOfUse that R4's v3-ActReason does not have.
+var younger = setOf("MLTRAINING", "PMTDS", "TREATDS")
 
 // maxFHIRString is the most that a FHIR string may have, in characters; we count
 // bytes.

@@ -103,7 +103,7 @@ func (e *ocsfEvent) outcome(r *evidence.Record) {
 		e.StatusID, e.SeverityID = 2, severityMedium
 	case "":
 		// That it was recorded is that it happened, unless a note says more.
-		if known[r.Type] && !r.Withheld && r.Note == "" {
+		if r.Type.Known() && !r.Withheld && r.Note == "" {
 			e.StatusID = 1
 		}
 	default:
@@ -191,7 +191,7 @@ func (e *ocsfEvent) api(r *evidence.Record) {
 	}
 	e.Unmapped.Effect = r.Effect
 	e.outcome(r)
-	if !known[r.Type] {
+	if !r.Type.Known() {
 		e.SeverityID = 0 // unknown
 	}
 }
@@ -227,11 +227,8 @@ func ocsfSource(r *evidence.Record) *ocsfEndpoint {
 		return &ocsfEndpoint{SvcName: product, InstanceUID: r.Writer}
 	}
 	address := r.Actor.RemoteAddr
-	if at, err := netip.ParseAddrPort(address); err == nil {
-		return &ocsfEndpoint{IP: ipText(at.Addr()), Port: int(at.Port())}
-	}
-	if ip, err := netip.ParseAddr(address); err == nil {
-		return &ocsfEndpoint{IP: ipText(ip)}
+	if ip, port, ok := addressOf(address); ok {
+		return &ocsfEndpoint{IP: ip, Port: port}
 	}
 	return &ocsfEndpoint{Name: address}
 }

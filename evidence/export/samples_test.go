@@ -72,10 +72,7 @@ const futureType evidence.Type = "quantum.entangled"
 
 // types are all types and one that is not known, in order.
 func types() []evidence.Type {
-	list := []evidence.Type{futureType}
-	for t := range known {
-		list = append(list, t)
-	}
+	list := append(evidence.Types(), futureType)
 	slices.Sort(list)
 	return list
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 
 	"github.com/goccy/go-yaml"
 
@@ -61,7 +60,7 @@ func loadControls(text []byte) ([]control, error) {
 		}
 		seen[c.Citation] = true
 		for _, t := range c.Records {
-			if !slices.Contains(knownTypes, t) {
+			if !t.Known() {
 				return nil, fmt.Errorf("reading the controls: %s: there are no records %q", c.Citation, t)
 			}
 		}
@@ -75,16 +74,6 @@ func loadControls(text []byte) ([]control, error) {
 		return nil, errors.New("reading the controls: there are none")
 	}
 	return list, nil
-}
-
-// knownTypes are the types of records that the report knows.
-var knownTypes = []evidence.Type{
-	evidence.TypeWriterStarted, evidence.TypeWriterClosed, evidence.TypeHeartbeat, evidence.TypeObserved, evidence.TypeIntent,
-	evidence.TypeLeaseIssued, evidence.TypeLeaseRevoked, evidence.TypeOutcome, evidence.TypeApprovalRequested, evidence.TypeApprovalViewed,
-	evidence.TypeApprovalDecided, evidence.TypeApprovalClaimed, evidence.TypeApprovalCancelled, evidence.TypeRejected, evidence.TypeAuthFailed,
-	evidence.TypeAuthSucceeded, evidence.TypeWitnessed,
-	evidence.TypeRecovered, evidence.TypeBundled, evidence.TypeRead, evidence.TypeConfigLoaded, evidence.TypeConfigChanged, evidence.TypeKeysChanged,
-	evidence.TypePolicyLoaded, evidence.TypeExported,
 }
 
 // counter is a count that a control shows.

@@ -206,7 +206,7 @@ func TestAddsUp(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 5))
 		s := &story{}
 		for range random.IntN(80) {
-			r := &evidence.Record{Type: append(knownTypes, "new.type")[random.IntN(len(knownTypes)+1)], Connection: "c",
+			r := &evidence.Record{Type: append(evidence.Types(), "new.type")[random.IntN(len(evidence.Types())+1)], Connection: "c",
 				QueryID: []string{"", "q_1", "q_2", "q_3"}[random.IntN(4)], Withheld: random.IntN(9) == 0, PurposeOfUse: []string{"", "BTG", "x"}[random.IntN(3)],
 				Effect: []string{"", "allow", "approve", "deny"}[random.IntN(4)], Relations: [][]string{nil, {"a.b"}}[random.IntN(2)]}
 			if random.IntN(3) > 0 {

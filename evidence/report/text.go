@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/chaperone-sql/chaperone/evidence"
+	"github.com/chaperone-sql/chaperone/internal/glyph"
 )
 
 // longest is how many characters of a text that came from outside are shown.
@@ -43,18 +44,9 @@ func legible(text string) string {
 	return b.String()
 }
 
-// hidden reports whether a character cannot be seen or moves others: controls, line
-// ends, bidirectional marks, zero-width characters, unusual blanks, what stacks
-// without end, unassigned code points.
-func hidden(r rune) bool {
-	switch r {
-	case ' ':
-		return false
-	case utf8.RuneError, 0x2800: // the blank braille pattern
-		return true
-	}
-	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Me)
-}
+// hidden also takes for hidden what stands for a broken character, and what
+// encloses others.
+func hidden(r rune) bool { return r == utf8.RuneError || unicode.Is(unicode.Me, r) || glyph.Hidden(r) }
 
 // list is legible of several, at most some.
 func list(texts []string, most int) string {
