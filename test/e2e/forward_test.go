@@ -27,6 +27,18 @@ func (g *gatewayProcess) withForwarding(t *testing.T, otel, syslog *testenv.Rece
 	if err := os.WriteFile(token, []byte(forwardToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// The receiver's folder ends with this test, and the configuration is used after it.
+	own := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, filepath.Base(file))
+		if err := os.WriteFile(to, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
 	text := fmt.Sprintf(`  heartbeat: 10s
   forward_state: %s
   forward:
@@ -39,7 +51,7 @@ func (g *gatewayProcess) withForwarding(t *testing.T, otel, syslog *testenv.Rece
       type: syslog
       address: %s
       tls: {ca_file: %s, cert_file: %s, key_file: %s}
-`, filepath.Join(dir, "forward"), otel.Addr, token, syslog.Addr, syslog.CAFile, syslog.CertFile, syslog.KeyFile)
+`, filepath.Join(dir, "forward"), otel.Addr, token, syslog.Addr, own(syslog.CAFile), own(syslog.CertFile), own(syslog.KeyFile))
 	change(t, g.config, func(b []byte) []byte { return bytes.Replace(b, []byte("  heartbeat: 10s\n"), []byte(text), 1) })
 	g.stop()
 	if err := g.start(); err != nil {
